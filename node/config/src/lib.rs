@@ -1,0 +1,1 @@
+//! The snapshot document: one gateway's compiled configuration, its encoding and hash. Pure, no I/O.

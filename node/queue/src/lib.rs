@@ -1,0 +1,1 @@
+//! The durable queue: the Store contract, over Redis and embedded.

@@ -1,0 +1,1 @@
+//! Snapshot, envelope and client in; decision with its reasons out. Pure, no I/O.

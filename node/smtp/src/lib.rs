@@ -1,0 +1,1 @@
+//! SMTP and LMTP wire and states, both sides, sans-IO.

@@ -1,0 +1,1 @@
+//! Resources in, snapshot and verdicts out. Pure, no I/O.

@@ -1,0 +1,2 @@
+//! The operator: compiles manifests and keeps mail nodes supplied.
+fn main() {}

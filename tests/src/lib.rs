@@ -1,0 +1,1 @@
+//! Tests of the whole: architecture, dialogues, durability, real peers, benchmarks.
