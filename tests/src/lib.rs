@@ -1,1 +1,12 @@
-//! Tests of the whole: architecture, dialogues, durability, real peers, benchmarks.
+//! The harness that tests of the whole stand on: children that end with the test, ephemeral ports, real stores, real mail peers.
+//!
+//! It knows the product only from outside, by its binaries, files and wire; it links none of its crates, so that any crate may use it in its
+//! own tests. Nothing here sleeps to let something happen: it waits for a condition, within a bound, and says what it waited for.
+
+pub mod binaries;
+pub mod local;
+pub mod process;
+pub mod sink;
+pub mod smtp;
+pub mod store;
+pub mod wait;

@@ -1,0 +1,29 @@
+# Thin targets; what they do lies in scripts and crates.
+.DEFAULT_GOAL := help
+.PHONY: help run test bench-probe fmt lint
+
+CARGO ?= cargo
+# ONCE=1: end when the quickstart's letters have arrived.
+ONCE ?=
+
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: ## build, start the quickstart, send letters through it (ONCE=1: then end)
+	@$(CARGO) build --locked -p posthouse-operator -p posthouse-node -p posthouse-tests --bins
+	@ONCE=$(ONCE) examples/quickstart/run.sh
+
+test: ## install what the tests need, run them all
+	@.ci/setup
+	@$(CARGO) build --locked --workspace --bins
+	@$(CARGO) test --locked --workspace --no-fail-fast
+
+bench-probe: ## durable writes: redb, a log, Redis and Valkey (decision 0001)
+	@.ci/setup
+	@$(CARGO) bench --locked -p posthouse-tests --bench probe
+
+fmt: ## format
+	@$(CARGO) fmt --all
+
+lint: ## what clippy says
+	@$(CARGO) clippy --locked --workspace --all-targets -- -D warnings
