@@ -2,10 +2,23 @@
 //!
 //! Each type is made only by a constructor that parses; a value that exists is valid. Pure: no I/O, no clock.
 
+pub mod address;
+pub mod domain;
 pub mod id;
+pub mod mailbox;
+pub mod path;
+pub mod reply;
 pub mod route;
+pub mod status;
+mod text;
 pub mod time;
 
+pub use address::ParseAddressError;
+pub use domain::Domain;
 pub use id::{EntryId, Incarnation, MessageId, ParseIdError, QueueName, ShardId};
+pub use mailbox::{LocalPart, Mailbox};
+pub use path::{ForwardPath, ReversePath};
+pub use reply::{ParseReplyError, Reply, ReplyCode, Severity};
 pub use route::{HostPort, NextHop, Route, Transport};
+pub use status::{EnhancedStatus, ParseStatusError, StatusClass};
 pub use time::Timestamp;
