@@ -5,6 +5,8 @@
 CARGO ?= cargo
 # ONCE=1: end when the quickstart's letters have arrived.
 ONCE ?=
+# What a benchmark is to do differently, such as ARGS='--reps 1'.
+ARGS ?=
 
 help: ## what there is
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -20,7 +22,7 @@ test: ## install what the tests need, run them all
 
 bench-probe: ## durable writes: redb, a log, Redis and Valkey (decision 0001)
 	@.ci/setup
-	@$(CARGO) bench --locked -p posthouse-tests --bench probe
+	@$(CARGO) bench --locked -p posthouse-tests --bench probe -- $(ARGS)
 
 fmt: ## format
 	@$(CARGO) fmt --all

@@ -3,6 +3,7 @@
 //! A store keeps its folder and its address over [`Server::kill`] and [`Server::start_again`], so that a crash is a crash and not a new store.
 
 use std::net::{SocketAddr, TcpStream};
+use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -43,11 +44,13 @@ pub struct Options {
     pub rewrite: bool,
     /// More arguments, such as `--maxmemory 64mb`.
     pub more: Vec<String>,
+    /// The folder in which the store makes its own: absent, the system's temporary one. For benchmarks, which want a real disk.
+    pub parent: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { appendfsync: "always", rewrite: true, more: Vec::new() }
+        Self { appendfsync: "always", rewrite: true, more: Vec::new(), parent: None }
     }
 }
 
@@ -70,7 +73,8 @@ impl Server {
 
     /// Starts a store and waits until it answers.
     pub fn start_with(flavor: Flavor, options: Options) -> Result<Self> {
-        let folder = tempfile::Builder::new().prefix("posthouse-store-").tempdir()?;
+        let parent = options.parent.clone().unwrap_or_else(std::env::temp_dir);
+        let folder = tempfile::Builder::new().prefix("posthouse-store-").tempdir_in(parent)?;
         let mut server = Self { flavor, options, address: free_address()?, child: None, folder };
         server.start_again()?;
         Ok(server)
