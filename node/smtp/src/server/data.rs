@@ -1,0 +1,175 @@
+//! DATA and the content behind it (RFC 5321 §4.1.1.4).
+
+use std::ops::Range;
+
+use posthouse_model::Reply;
+
+use super::{
+    ClosedBy, ContentSummary, Discard, Event,
+    state::{ContentAsked, Core, Named, State},
+};
+use crate::{
+    buffer::Input,
+    content::{BadContent, Decoder, HeaderObserver, Next},
+    reply,
+};
+
+/// How much refused content is still read to its end, so that the client gets the reply as its reply; beyond, the session replies and closes.
+const SWALLOW_BOUND: u64 = 1024 * 1024 * 1024;
+
+/// Content above this is read in larger pieces.
+const LARGE: u64 = 16 * 1024;
+
+pub(super) fn run(core: &mut Core, state: State, argument: &str) -> State {
+    // RFC 2920 §3.1: the client must see the reply before it sends content, or content might be run as commands.
+    core.end_group();
+    if !argument.is_empty() {
+        return core.fail_in(state, reply::bad_argument("DATA has no argument"));
+    }
+    match state {
+        State::Envelope(envelope) if envelope.accepted > 0 => envelope.ask_data(core),
+        State::Envelope(envelope) => {
+            let refused = envelope.refused;
+            let state = State::Envelope(envelope);
+            if refused > 0 {
+                // RFC 2920 §3.1: a pipelining client says DATA before it knows; that is no mistake of its
+                core.refuse(reply::no_valid_recipients());
+                return state;
+            }
+            core.fail_in(state, reply::bad_sequence("say RCPT first"))
+        }
+        other => core.fail_in(other, reply::bad_sequence("say MAIL first")),
+    }
+}
+
+/// Content streams.
+#[derive(Debug)]
+pub(super) struct Content {
+    named: Named,
+    decoder: Decoder,
+    headers: HeaderObserver,
+    size: u64,
+    eight_bit: bool,
+    /// Set once the content is refused: what will be said at its end, and how much of it came since.
+    refused: Option<(Reply, u64)>,
+}
+
+/// What a step through the content led to.
+pub(super) enum ContentStep {
+    More,
+    Again,
+    Piece(Range<usize>),
+    Close(ClosedBy),
+}
+
+impl Content {
+    pub(super) fn new(named: Named) -> Self {
+        Self {
+            named,
+            decoder: Decoder::new(),
+            headers: HeaderObserver::new(),
+            size: 0,
+            eight_bit: false,
+            refused: None,
+        }
+    }
+
+    pub(super) fn is_large(&self) -> bool {
+        self.size > LARGE || self.refused.is_some()
+    }
+
+    /// Scans what is there up to the next stop: content to hand out, a stuffed dot, the end, a reason to refuse.
+    pub(super) fn step(mut self, core: &mut Core, input: &mut Input) -> (State, ContentStep) {
+        let scan = self.decoder.scan(input.unread());
+        let bad = match scan.next {
+            Next::Bad(bad) => Some(bad),
+            _ => None,
+        };
+        let piece = input.consume(scan.content);
+        if scan.next == Next::StuffedDot {
+            input.consume(1);
+        }
+        if let Some(bad) = bad {
+            return self.refuse_bad(core, bad);
+        }
+        if self.refused.is_some() {
+            return self.swallow(core, input, piece.len() as u64, scan.next);
+        }
+        if !piece.is_empty() {
+            let octets = input.slice(piece.clone());
+            self.size += octets.len() as u64;
+            if core.settings.message_size.is_some_and(|limit| self.size > limit) {
+                // RFC 1870 §6.3: the rest is read, and the reply comes at the end
+                self.refuse(core, Discard::TooLarge, reply::too_large());
+                return self.ended(core, input, scan.next);
+            }
+            self.headers.observe(octets);
+            self.eight_bit = self.eight_bit || !octets.is_ascii();
+            if scan.next == Next::End {
+                // The end is left in the input: the next step finds it again, behind no content.
+                self.decoder = Decoder::new();
+            }
+            return (State::Content(self), ContentStep::Piece(piece));
+        }
+        self.ended(core, input, scan.next)
+    }
+
+    fn ended(self, core: &mut Core, input: &mut Input, next: Next) -> (State, ContentStep) {
+        match next {
+            Next::End => {
+                input.consume(3);
+                let Self { named, headers, size, eight_bit, refused, decoder: _ } = self;
+                if let Some((reply, _)) = refused {
+                    core.say(&reply);
+                    return (State::Named(named), ContentStep::Again);
+                }
+                let summary = ContentSummary { size, received: headers.received(), eight_bit };
+                (ContentAsked::ask(core, named, summary), ContentStep::Again)
+            }
+            Next::More => (State::Content(self), ContentStep::More),
+            Next::StuffedDot | Next::Bad(_) => (State::Content(self), ContentStep::Again),
+        }
+    }
+
+    fn swallow(
+        mut self,
+        core: &mut Core,
+        input: &mut Input,
+        length: u64,
+        next: Next,
+    ) -> (State, ContentStep) {
+        if let Some((reply, swallowed)) = &mut self.refused {
+            *swallowed = swallowed.saturating_add(length);
+            if *swallowed > SWALLOW_BOUND {
+                core.say(reply);
+                return (State::Closed, ContentStep::Close(ClosedBy::Violation));
+            }
+        }
+        self.ended(core, input, next)
+    }
+
+    fn refuse_bad(mut self, core: &mut Core, bad: BadContent) -> (State, ContentStep) {
+        match bad {
+            BadContent::BareLineEnd => {
+                if self.refused.is_none() {
+                    core.event = Some(Event::Discarded(Discard::BareLineEnd));
+                }
+                // At once: where this content ends, and so what is a command behind it, is nothing to be guessed (RFC 5321 §4.1.1.4).
+                core.say(&reply::bare_line_end_in_content());
+                (State::Closed, ContentStep::Close(ClosedBy::Violation))
+            }
+            BadContent::LineTooLong => {
+                self.decoder.forget_line();
+                if self.refused.is_none() {
+                    self.refuse(core, Discard::LineTooLong, reply::content_line_too_long());
+                }
+                (State::Content(self), ContentStep::Again)
+            }
+        }
+    }
+
+    fn refuse(&mut self, core: &mut Core, why: Discard, reply: Reply) {
+        core.event = Some(Event::Discarded(why));
+        self.refused = Some((reply, 0));
+    }
+}

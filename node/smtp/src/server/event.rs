@@ -1,0 +1,154 @@
+//! What a server session tells and asks its driver.
+
+use std::{fmt, time::Duration};
+
+use posthouse_model::{ForwardPath, Reply, ReversePath};
+
+/// What the driver must know or decide. Those marked *asks* wait for [`Session::answer`](super::Session::answer).
+#[derive(Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Event<'s> {
+    /// HELO or EHLO was accepted. An open transaction is gone (RFC 5321 §4.1.4).
+    Hello(Client),
+    /// *Asks*: MAIL, well-formed, in order, and not above the size limit.
+    Mail(Mail),
+    /// *Asks*: RCPT, well-formed, in order, within the limit of recipients.
+    Rcpt(Rcpt),
+    /// *Asks*: DATA with at least one accepted recipient. A positive answer is said as 354.
+    Data,
+    /// The next piece of content, unstuffed; valid until the session is touched again.
+    Content(&'s [u8]),
+    /// *Asks*: the content is complete. A positive answer takes over the responsibility (RFC 5321 §4.2.5): only once it is durable.
+    ContentEnd(ContentSummary),
+    /// The content is refused: drop what came of it. The session gives the reply itself; the transaction is over.
+    Discarded(Discard),
+    /// The transaction is gone without content: RSET.
+    Reset,
+    /// The session refused a command by itself; for logs and metrics.
+    Refused(Reply),
+    /// The session is over, and with it an open transaction; comes once.
+    Closed(ClosedBy),
+}
+
+/// Whether the client said HELO or EHLO; more to come with TLS, AUTH and LMTP. Displays as the `with` clause of Received (RFC 3848).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// HELO.
+    Smtp,
+    /// EHLO.
+    Esmtp,
+}
+
+impl fmt::Display for Protocol {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Smtp => "SMTP",
+            Self::Esmtp => "ESMTP",
+        })
+    }
+}
+
+/// Who the client says it is. The name is 1 to 255 printable ASCII characters without space, parentheses or angle brackets: good for a
+/// Received line, but never checked against an address (RFC 5321 §4.1.4: a mismatch is no reason to refuse).
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Client {
+    /// The argument of HELO or EHLO.
+    pub name: String,
+    /// Which of the two.
+    pub protocol: Protocol,
+}
+
+/// The BODY parameter (RFC 6152).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Body {
+    /// `BODY=7BIT`
+    SevenBit,
+    /// `BODY=8BITMIME`
+    EightBitMime,
+}
+
+/// A MAIL command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Mail {
+    /// Who gets the bounce.
+    pub reverse_path: ReversePath,
+    /// `SIZE=`: how large the client thinks the message is; not above the limit.
+    pub size: Option<u64>,
+    /// `BODY=`, if given.
+    pub body: Option<Body>,
+}
+
+/// A RCPT command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Rcpt {
+    /// Who the mail is for.
+    pub forward_path: ForwardPath,
+}
+
+/// What was learned while the content streamed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ContentSummary {
+    /// Octets of content, unstuffed.
+    pub size: u64,
+    /// `Received` fields in the header: the hops so far (RFC 5321 §6.3).
+    pub received: u32,
+    /// Whether there are octets above 127: what the next hop needs 8BITMIME for.
+    pub eight_bit: bool,
+}
+
+/// Why content is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Discard {
+    /// A bare CR or LF; the session closes.
+    BareLineEnd,
+    /// A line above the limit.
+    LineTooLong,
+    /// Above the size limit.
+    TooLarge,
+}
+
+/// Who ended the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ClosedBy {
+    /// QUIT.
+    Client,
+    /// 421 by the driver: shutdown, or too busy.
+    Server,
+    /// The client was silent too long.
+    Timeout,
+    /// Too many failed commands.
+    Failures,
+    /// The client broke the protocol in a way that leaves no safe next step.
+    Violation,
+}
+
+/// What the session waits for from the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Wait {
+    /// The next command.
+    Command,
+    /// The next piece of content.
+    Content,
+    /// Nothing: an answer of the driver is due, or the session is over.
+    Nothing,
+}
+
+impl Wait {
+    /// How long to wait at least, from the last octet received; none where the client owes nothing.
+    #[must_use]
+    pub fn timeout(self) -> Option<Duration> {
+        match self {
+            Self::Command => Some(Duration::from_mins(5)), // RFC 5321 §4.5.3.2.7
+            Self::Content => Some(Duration::from_mins(3)), // RFC 5321 §4.5.3.2.5, the sender's timer: no less patience here
+            Self::Nothing => None,
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! The states of a server session as types: a verb is a method of the states that allow it, so an illegal order does not compile.
+
+use posthouse_model::Reply;
+
+use super::{Client, ClosedBy, Event, Mail, Settings, data::Content};
+use crate::{buffer::Output, reply};
+
+/// Commands that carry no mail (NOOP, RSET, VRFY, HELP, HELO) between two messages; each beyond counts as failed. Far above what a
+/// connection kept open for reuse needs.
+const IDLE_COMMANDS: u32 = 100;
+
+/// Where the session is.
+#[derive(Debug, Default)]
+pub(super) enum State {
+    /// Nothing was said yet.
+    Silent,
+    /// Greeted with 554: only QUIT.
+    NoService,
+    /// Greeted; no HELO or EHLO yet.
+    Unnamed,
+    /// The client has a name; no transaction.
+    Named(Named),
+    /// MAIL waits for its answer.
+    MailAsked(MailAsked),
+    /// In a transaction.
+    Envelope(Envelope),
+    /// RCPT waits for its answer.
+    RcptAsked(RcptAsked),
+    /// DATA waits for its answer.
+    DataAsked(DataAsked),
+    /// Content streams.
+    Content(Content),
+    /// The complete content waits for its answer.
+    ContentAsked(ContentAsked),
+    /// Over. Also what stands in while a state is being worked on: whatever forgot to put one back closes rather than goes on.
+    #[default]
+    Closed,
+}
+
+impl State {
+    pub(super) fn is_asking(&self) -> bool {
+        matches!(self, Self::MailAsked(_) | Self::RcptAsked(_) | Self::DataAsked(_) | Self::ContentAsked(_))
+    }
+}
+
+/// The client has a name, and no transaction is open.
+#[derive(Debug)]
+pub(super) struct Named {
+    _private: (),
+}
+
+impl Named {
+    /// By HELO or EHLO, from wherever the session was (RFC 5321 §4.1.4).
+    pub(super) fn by_hello(core: &mut Core, client: Client) -> Self {
+        core.client = Some(client.clone());
+        core.event = Some(Event::Hello(client));
+        Self { _private: () }
+    }
+
+    pub(super) fn ask_mail(self, core: &mut Core, mail: Mail) -> State {
+        core.event = Some(Event::Mail(mail));
+        State::MailAsked(MailAsked { named: self })
+    }
+}
+
+/// MAIL waits for its answer.
+#[derive(Debug)]
+pub(super) struct MailAsked {
+    named: Named,
+}
+
+impl MailAsked {
+    pub(super) fn answer(self, core: &mut Core, reply: &Reply) -> State {
+        core.say(reply);
+        if !reply.is_positive() {
+            return State::Named(self.named);
+        }
+        core.idle = 0;
+        State::Envelope(Envelope { named: self.named, accepted: 0, refused: 0 })
+    }
+}
+
+/// An open transaction: the reverse-path was accepted.
+#[derive(Debug)]
+pub(super) struct Envelope {
+    named: Named,
+    /// Recipients that were accepted.
+    pub(super) accepted: u32,
+    /// Recipients that were refused.
+    pub(super) refused: u32,
+}
+
+impl Envelope {
+    pub(super) fn ask_rcpt(self, core: &mut Core, rcpt: super::Rcpt) -> State {
+        core.event = Some(Event::Rcpt(rcpt));
+        State::RcptAsked(RcptAsked { envelope: self })
+    }
+
+    /// Drops the transaction.
+    pub(super) fn reset(self, core: &mut Core) -> State {
+        core.event = Some(Event::Reset);
+        State::Named(self.named)
+    }
+
+    pub(super) fn ask_data(self, core: &mut Core) -> State {
+        core.event = Some(Event::Data);
+        State::DataAsked(DataAsked { envelope: self })
+    }
+}
+
+/// RCPT waits for its answer.
+#[derive(Debug)]
+pub(super) struct RcptAsked {
+    envelope: Envelope,
+}
+
+impl RcptAsked {
+    pub(super) fn answer(self, core: &mut Core, reply: &Reply) -> State {
+        let Self { mut envelope } = self;
+        core.say(reply);
+        let count = if reply.is_positive() { &mut envelope.accepted } else { &mut envelope.refused };
+        *count = count.saturating_add(1);
+        State::Envelope(envelope)
+    }
+}
+
+/// DATA waits for its answer.
+#[derive(Debug)]
+pub(super) struct DataAsked {
+    envelope: Envelope,
+}
+
+impl DataAsked {
+    pub(super) fn answer(self, core: &mut Core, reply: &Reply) -> State {
+        if reply.is_positive() {
+            core.say(&reply::start_content());
+            return State::Content(Content::new(self.envelope.named));
+        }
+        core.say(reply);
+        State::Envelope(self.envelope)
+    }
+}
+
+/// The complete content waits for its answer.
+#[derive(Debug)]
+pub(super) struct ContentAsked {
+    named: Named,
+}
+
+impl ContentAsked {
+    pub(super) fn ask(core: &mut Core, named: Named, summary: super::ContentSummary) -> State {
+        core.event = Some(Event::ContentEnd(summary));
+        State::ContentAsked(Self { named })
+    }
+
+    /// RFC 5321 §4.1.1.4: whatever the answer is, the transaction is over.
+    pub(super) fn answer(self, core: &mut Core, reply: &Reply) -> State {
+        core.say(reply);
+        State::Named(self.named)
+    }
+}
+
+/// Whether the client keeps to the groups of RFC 2920 §3.1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum InStep {
+    /// It may send.
+    Free,
+    /// It said a command that ends its group and must wait for the reply, which is not written yet. The greeting counts, too.
+    GroupEnded,
+    /// It did not wait.
+    Violated,
+}
+
+/// What every state shares.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) settings: Settings,
+    pub(super) output: Output,
+    pub(super) client: Option<Client>,
+    /// The event to hand out next; at most one, because a command is run only after it was taken.
+    pub(super) event: Option<Event<'static>>,
+    pub(super) closed_by: Option<ClosedBy>,
+    pub(super) shutting_down: bool,
+    pub(super) step: InStep,
+    /// A command line was seen.
+    pub(super) commanded: bool,
+    pub(super) idle: u32,
+    failures: u32,
+}
+
+impl Core {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            output: Output::default(),
+            client: None,
+            event: None,
+            closed_by: None,
+            shutting_down: false,
+            step: InStep::Free,
+            commanded: false,
+            idle: 0,
+            failures: 0,
+        }
+    }
+
+    pub(super) fn say(&mut self, reply: &Reply) {
+        self.output.push_reply(reply);
+    }
+
+    /// Says a refusal and tells the driver.
+    pub(super) fn refuse(&mut self, reply: Reply) {
+        self.say(&reply);
+        self.event = Some(Event::Refused(reply));
+    }
+
+    /// Refuses and counts it as a failed command.
+    pub(super) fn fail(&mut self, reply: Reply) {
+        self.refuse(reply);
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    /// [`fail`](Self::fail), and the state stays.
+    pub(super) fn fail_in(&mut self, state: State, reply: Reply) -> State {
+        self.fail(reply);
+        state
+    }
+
+    /// Counts a command that carries no mail.
+    pub(super) fn idle_command(&mut self) {
+        self.idle = self.idle.saturating_add(1);
+        if self.idle > IDLE_COMMANDS {
+            self.failures = self.failures.saturating_add(1);
+        }
+    }
+
+    pub(super) fn too_many_failures(&self) -> bool {
+        self.settings.failed_commands.is_some_and(|limit| self.failures > limit)
+    }
+
+    /// The client must now wait for the reply.
+    pub(super) fn end_group(&mut self) {
+        self.step = InStep::GroupEnded;
+    }
+
+    /// Input is there: it must not be while a reply that the client has to wait for is not written.
+    pub(super) fn note_input(&mut self) {
+        if self.step == InStep::GroupEnded {
+            self.step = InStep::Violated;
+        }
+    }
+
+    /// All replies are written: the client may go on.
+    pub(super) fn replies_written(&mut self) {
+        if self.step == InStep::GroupEnded {
+            self.step = InStep::Free;
+        }
+    }
+}
