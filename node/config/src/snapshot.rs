@@ -1,0 +1,207 @@
+//! The snapshot as a whole, and the one order that its parts have. Plain data.
+
+use std::cmp::Ordering;
+
+use posthouse_model::{ParseIdError, QueueName};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    domain::{Expansion, MailDomain, Recipients},
+    encoding::SCHEMA_MAX,
+    gateway::{Connectivity, Gateway},
+    names::compare_names,
+    rule::RelayRule,
+    span::Millis,
+};
+
+/// One gateway's compiled configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Snapshot {
+    /// The version of this document's schema.
+    pub schema: u32,
+    /// Greater than that of any snapshot published before: orders the modes of queues that nodes set. The compiler leaves 0.
+    pub generation: u64,
+    /// The gateway.
+    pub gateway: Gateway,
+    /// The queues of its domains, sorted by name. Mail that is relayed waits in queues that are not listed.
+    pub queues: Box<[Queue]>,
+    /// Its domains, sorted by domain.
+    pub domains: Box<[MailDomain]>,
+    /// Its relay rules, in the order in which they are asked.
+    pub rules: Box<[RelayRule]>,
+}
+
+/// The queue of a domain, or of several.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Queue {
+    /// Its name.
+    pub name: QueueName,
+    /// Why its mail is held; absent: Online.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<Hold>,
+    /// How long mail is held before it is given up; absent: as the gateway's retry says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold_expires_after: Option<Millis>,
+}
+
+/// Why new mail of a queue is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum Hold {
+    /// Until ETRN, ATRN, POP3 or a schedule releases it.
+    OnRequest,
+    /// Until the domain's schedule releases it.
+    Scheduled,
+    /// Until the gateway's connectivity schedule releases it.
+    Connectivity,
+}
+
+impl std::fmt::Display for Hold {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::OnRequest => "held until it is asked for",
+            Self::Scheduled => "held until its schedule",
+            Self::Connectivity => "held until the gateway's connectivity schedule",
+        })
+    }
+}
+
+/// The name of the queue for local delivery in a domain whose own queue is held: a release, a count or a hold of the one is never the other's.
+pub fn local_queue_name(queue: &QueueName) -> Result<QueueName, ParseIdError> {
+    QueueName::new(&format!("local:{queue}"))
+}
+
+/// A part of a snapshot that is not in its order.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Disorder {
+    /// Queues are not sorted by name, or one stands twice.
+    #[error("queue {0} is out of order or doubled")]
+    Queue(QueueName),
+    /// Domains are not sorted, or one stands twice.
+    #[error("domain {0} is out of order or doubled")]
+    Domain(posthouse_model::Domain),
+    /// Groups or aliases are not sorted by name, or one stands twice.
+    #[error("{name} of domain {domain} is out of order or doubled")]
+    Expansion {
+        /// The domain.
+        domain: posthouse_model::Domain,
+        /// The group or alias.
+        name: posthouse_model::LocalPart,
+    },
+    /// Rules are not in the order in which they are asked.
+    #[error("relay rule {0} is out of order or doubled")]
+    Rule(crate::ResourceName),
+    /// The retry intervals are empty or one is zero.
+    #[error("the retry intervals are empty or have a zero")]
+    RetryIntervals,
+}
+
+impl Snapshot {
+    /// A snapshot of the newest schema with a gateway alone.
+    #[must_use]
+    pub fn new(gateway: Gateway) -> Self {
+        Self {
+            schema: SCHEMA_MAX,
+            generation: 0,
+            gateway,
+            queues: Box::default(),
+            domains: Box::default(),
+            rules: Box::default(),
+        }
+    }
+
+    /// The same, in the one order that an encoding has. Doubles stay, for [`check`](Self::check) to find.
+    #[must_use]
+    pub fn sorted(mut self) -> Self {
+        self.queues.sort_by(|a, b| a.name.cmp(&b.name));
+        self.domains.sort_by(|a, b| a.domain.cmp(&b.domain));
+        for domain in &mut self.domains {
+            domain.aliases.sort();
+            if let Recipients::Listed { users: _, groups, aliases } = &mut domain.recipients {
+                groups.sort_by(compare_expansions);
+                aliases.sort_by(compare_expansions);
+            }
+        }
+        self.rules.sort_by(compare_rules);
+        if let Some(relay_control) = &mut self.gateway.relay_control {
+            relay_control.networks.sort();
+        }
+        self
+    }
+
+    /// Checks the order that lookups rely on.
+    pub fn check(&self) -> Result<(), Disorder> {
+        if let Some(queue) = first_out_of_order(&self.queues, |a, b| a.name.cmp(&b.name)) {
+            return Err(Disorder::Queue(queue.name.clone()));
+        }
+        if let Some(found) = first_out_of_order(&self.domains, |a, b| a.domain.cmp(&b.domain)) {
+            return Err(Disorder::Domain(found.domain.clone()));
+        }
+        for domain in &self.domains {
+            let Recipients::Listed { users: _, groups, aliases } = &domain.recipients else { continue };
+            for list in [groups, aliases] {
+                if let Some(found) = first_out_of_order(list, compare_expansions) {
+                    let (domain, name) = (domain.domain.clone(), found.name.clone());
+                    return Err(Disorder::Expansion { domain, name });
+                }
+            }
+        }
+        if let Some(rule) = first_out_of_order(&self.rules, compare_rules) {
+            return Err(Disorder::Rule(rule.origin.clone()));
+        }
+        let intervals = &self.gateway.queue.retry.intervals;
+        if intervals.is_empty() || intervals.contains(&Millis(0)) {
+            return Err(Disorder::RetryIntervals);
+        }
+        Ok(())
+    }
+
+    /// The queue of this name, if it is one of a domain.
+    #[must_use]
+    pub fn queue(&self, name: &QueueName) -> Option<&Queue> {
+        let place = self.queues.binary_search_by(|queue| queue.name.cmp(name)).ok()?;
+        self.queues.get(place)
+    }
+
+    /// Why new mail in this queue is held; `None`: it is Online. A queue that is not listed is one of relayed mail and follows the gateway's
+    /// connectivity.
+    #[must_use]
+    pub fn hold(&self, queue: &QueueName) -> Option<Hold> {
+        match self.queue(queue) {
+            Some(queue) => queue.hold,
+            None => match self.gateway.connectivity {
+                Connectivity::Online => None,
+                Connectivity::Scheduled => Some(Hold::Connectivity),
+            },
+        }
+    }
+}
+
+impl Expansion {
+    /// The group or alias of this name in a sorted list, in any case.
+    #[must_use]
+    pub fn find<'e>(list: &'e [Self], name: &str) -> Option<&'e Self> {
+        let place = list.binary_search_by(|listed| compare_names(listed.name.value(), name)).ok()?;
+        list.get(place)
+    }
+}
+
+fn compare_expansions(a: &Expansion, b: &Expansion) -> Ordering {
+    compare_names(a.name.value(), b.name.value())
+}
+
+fn compare_rules(a: &RelayRule, b: &RelayRule) -> Ordering {
+    a.tier
+        .cmp(&b.tier)
+        .then_with(|| a.origin.namespace().cmp(b.origin.namespace()))
+        .then_with(|| a.order.cmp(&b.order))
+        .then_with(|| a.origin.name().cmp(b.origin.name()))
+}
+
+fn first_out_of_order<T>(list: &[T], compare: impl Fn(&T, &T) -> Ordering) -> Option<&T> {
+    list.iter()
+        .zip(list.iter().skip(1))
+        .find(|(a, b)| compare(a, b) != Ordering::Less)
+        .map(|(_, second)| second)
+}
