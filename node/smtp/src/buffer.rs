@@ -141,6 +141,13 @@ impl Output {
         }
     }
 
+    /// Forgets what is not written: the connection is going to be dropped.
+    pub(crate) fn clear(&mut self) {
+        self.buffer.clear();
+        self.head = 0;
+    }
+
+    /// For encoders that append by themselves.
     pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
     }

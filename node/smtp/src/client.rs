@@ -1,1 +1,350 @@
-//! The client side of SMTP and LMTP.
+//! The client side of SMTP and LMTP: a session that greets, sends transactions one after the other on one connection, and says what became of
+//! each recipient.
+//!
+//! No I/O, no clock. The driver's loop:
+//!
+//! ```
+//! use posthouse_smtp::client::{Event, Session, Settings, Transaction};
+//!
+//! # fn drive(mut from_network: impl Iterator<Item = Vec<u8>>, to_network: &mut Vec<u8>, transaction: Transaction) {
+//! let mut session = Session::new(Settings::smtp("mail.example.com".parse().unwrap()));
+//! let mut work = Some(transaction);
+//! loop {
+//!     while let Some(event) = session.next_event() {
+//!         match event {
+//!             Event::Ready => match work.take() {
+//!                 Some(transaction) => session.begin(transaction),
+//!                 None => session.quit(), // or keep the connection for the next one
+//!             },
+//!             Event::ContentDue => {
+//!                 // Before the first octet of content: is the lease still good? Otherwise `session.abort()`.
+//!                 session.begin_content();
+//!                 for piece in [b"Subject: hi\r\n".as_slice(), b"\r\n.\r\n"] {
+//!                     session.content(piece); // the node writes `output()` out after each piece, and looks for events: a reply may come early
+//!                 }
+//!                 // Before the final dot: is the lease still good?
+//!                 session.finish_content();
+//!             }
+//!             Event::Finished(deliveries) => assert_eq!(deliveries.len(), 1), // one per recipient, in order
+//!             Event::Closed(_) => {}
+//!         }
+//!     }
+//!     to_network.extend_from_slice(session.output());
+//!     session.written(session.output().len());
+//!     if session.is_closed() {
+//!         break;
+//!     }
+//!     match from_network.next() { // at most `session.wait().timeout()` long, else `session.time_out()`
+//!         Some(bytes) => drop(session.receive(&bytes)),
+//!         None => session.connection_lost(),
+//!     }
+//! }
+//! # }
+//! # let transaction = Transaction::new("<>".parse().unwrap(), vec!["b@example.net".parse().unwrap()], 15);
+//! # let mut out = Vec::new();
+//! # let replies = ["220 a\r\n", "250 a\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n", "250 ok\r\n", "221 bye\r\n"];
+//! # drive(replies.iter().map(|r| r.as_bytes().to_vec()), &mut out, transaction);
+//! # assert!(String::from_utf8(out).unwrap().ends_with("DATA\r\nSubject: hi\r\n\r\n..\r\n.\r\nQUIT\r\n"));
+//! ```
+
+mod content;
+mod envelope;
+mod event;
+mod extensions;
+mod flight;
+mod hello;
+mod replies;
+mod settings;
+mod state;
+#[cfg(test)]
+mod tests;
+
+use std::mem;
+
+use posthouse_model::{Reply, ReplyCode};
+
+pub use self::{
+    event::{Cause, Closed, Delivery, Event, Loss, Origin, ProtocolError, Refusal, Stage, Wait},
+    extensions::{Extensions, SizeLimit},
+    flight::Transaction,
+    settings::{EightBit, Protocol, Settings},
+};
+use self::{
+    flight::Flight,
+    replies::ReplyReader,
+    state::{Core, Expected, Ready, State},
+};
+use crate::buffer::Input;
+
+/// Room for input at first: replies are short.
+const INPUT: usize = 2 * 1024;
+
+/// One connection to a next hop, seen from the client.
+#[derive(Debug)]
+pub struct Session {
+    core: Core,
+    input: Input,
+    reader: ReplyReader,
+    state: State,
+}
+
+impl Session {
+    /// A session on a connection that was just made: it waits for the greeting.
+    #[must_use]
+    pub fn new(settings: Settings) -> Self {
+        Self {
+            core: Core::new(settings),
+            input: Input::new(INPUT),
+            reader: ReplyReader::default(),
+            state: State::Greeting(hello::Greeting::new()),
+        }
+    }
+
+    /// Free space for input in one piece: read from the network straight into it, then call [`received`](Self::received). Never empty before the
+    /// session is closed, once [`next_event`](Self::next_event) has nothing more.
+    pub fn input(&mut self) -> &mut [u8] {
+        self.input.space()
+    }
+
+    /// Takes note of `length` octets that were read into [`input`](Self::input).
+    pub fn received(&mut self, length: usize) {
+        self.input.filled(length);
+    }
+
+    /// Takes input by copy, as much as there is room for; says how much that was.
+    pub fn receive(&mut self, bytes: &[u8]) -> usize {
+        self.input.push(bytes)
+    }
+
+    /// How many more octets the session takes now.
+    #[must_use]
+    pub fn wanted(&self) -> usize {
+        self.input.room()
+    }
+
+    /// The next thing that the driver must know or do; none until there is more input.
+    pub fn next_event(&mut self) -> Option<Event> {
+        loop {
+            if let Some(event) = self.core.events.pop_front() {
+                return Some(event);
+            }
+            if self.is_closed() {
+                self.input.clear();
+                return None;
+            }
+            match self.reader.read(&mut self.input) {
+                Ok(Some(reply)) => self.reply(reply),
+                Ok(None) => return None,
+                Err(error) => self.lose(Cause::Protocol(error)),
+            }
+        }
+    }
+
+    /// What is to be written to the network. During content it holds what [`content`](Self::content) put there: write it out before the next piece.
+    #[must_use]
+    pub fn output(&self) -> &[u8] {
+        self.core.output.unwritten()
+    }
+
+    /// Takes note that so many octets of [`output`](Self::output) were written.
+    pub fn written(&mut self, length: usize) {
+        self.core.output.written(length);
+    }
+
+    /// Starts a transaction; [`Event::Ready`] allows it. A message that the peer cannot take is refused without sending anything. On a session
+    /// that is not ready (the peer may have gone since) all recipients are lost at once.
+    pub fn begin(&mut self, transaction: Transaction) {
+        let mut flight = Flight::new(transaction);
+        match mem::take(&mut self.state) {
+            State::Ready(ready) => self.state = ready.begin(&mut self.core, flight),
+            other => {
+                flight.settle_rest(&Delivery::Lost(Loss {
+                    stage: Stage::Idle,
+                    cause: Cause::Disconnected,
+                    final_dot_sent: false,
+                }));
+                self.core.finish(flight);
+                self.state = other;
+            }
+        }
+    }
+
+    /// Lets the content begin; [`Event::ContentDue`] asks for it. Call it only while the lease is good: from here on an attempt may be a duplicate.
+    pub fn begin_content(&mut self) {
+        self.state = match mem::take(&mut self.state) {
+            State::ContentDue(due) => State::Sending(due.begin()),
+            other => other,
+        };
+    }
+
+    /// Sends the next piece of content, as it is stored: dots are stuffed here. Nothing happens if the peer has ended the transaction by now: the
+    /// next event says so.
+    pub fn content(&mut self, piece: &[u8]) {
+        if let State::Sending(sending) = &mut self.state {
+            sending.content(&mut self.core, piece);
+        }
+    }
+
+    /// Sends the final dot. Call it only while the lease is good: from here on the peer may deliver.
+    pub fn finish_content(&mut self) {
+        self.state = match mem::take(&mut self.state) {
+            State::Sending(sending) => State::Final(sending.finish(&mut self.core)),
+            other => other,
+        };
+    }
+
+    /// Gives a transaction up before its final dot: recipients without an outcome are [`Delivery::Aborted`], and the connection must be dropped without
+    /// writing what is left (RFC 5321 has no other way out of content). After the final dot nothing can be taken back: this does nothing.
+    pub fn abort(&mut self) {
+        let mut flight = match mem::take(&mut self.state) {
+            State::Envelope(envelope) => envelope.into_flight(),
+            State::ContentDue(due) => due.into_flight(),
+            State::Sending(sending) => sending.into_flight(),
+            other => {
+                self.state = other;
+                return;
+            }
+        };
+        flight.settle_rest(&Delivery::Aborted);
+        self.core.finish(flight);
+        self.core.output.clear();
+        self.close(Closed::Aborted);
+    }
+
+    /// Says QUIT; [`Event::Ready`] allows it. At any other time the session just ends, and recipients without an outcome are lost.
+    pub fn quit(&mut self) {
+        match mem::take(&mut self.state) {
+            State::Ready(ready) => self.state = ready.quit(&mut self.core),
+            other => {
+                self.state = other;
+                if !self.is_closed() {
+                    self.lose(Cause::Disconnected);
+                }
+            }
+        }
+    }
+
+    /// The connection is gone (end of stream, reset).
+    pub fn connection_lost(&mut self) {
+        if matches!(self.state, State::Quitting(_)) {
+            self.close(Closed::Quit); // RFC 5321 §4.1.1.10: all is settled; a lost 221 changes nothing
+        } else if !self.is_closed() {
+            self.lose(Cause::Disconnected);
+        }
+    }
+
+    /// The timer named by [`wait`](Self::wait) has run out.
+    pub fn time_out(&mut self) {
+        if matches!(self.state, State::Quitting(_)) {
+            self.close(Closed::Quit);
+        } else if !self.is_closed() {
+            self.lose(Cause::Timeout);
+        }
+    }
+
+    /// Whether the session is over: take the events, write the output, then close the connection.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed)
+    }
+
+    /// Whether a transaction may begin.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready(_))
+    }
+
+    /// What the session waits for from the peer, and so which timer applies now.
+    #[must_use]
+    pub fn wait(&self) -> Wait {
+        match (&self.state, self.core.expected.front()) {
+            (State::Ready(_) | State::ContentDue(_) | State::Closed, _) => Wait::Nothing,
+            (State::Sending(_), _) => Wait::ContentBlock,
+            (_, Some((expected, _))) => expected.wait(),
+            (_, None) => Wait::Nothing,
+        }
+    }
+
+    /// What the peer offered in answer to EHLO or LHLO; nothing before that, or after HELO.
+    #[must_use]
+    pub fn extensions(&self) -> &Extensions {
+        &self.core.extensions
+    }
+
+    fn reply(&mut self, reply: Reply) {
+        let expected = match self.core.expected.front() {
+            // A reply to what was not even written is not a reply to it: the peer is out of step, or somebody else talks.
+            Some((_, position)) if *position > self.core.output.written_position() => {
+                return self.lose(Cause::Protocol(ProtocolError::EarlyReply));
+            }
+            Some(_) => self.core.expected.pop_front().map(|(expected, _)| expected),
+            None => None,
+        };
+        // RFC 5321 §3.8: 421 may answer anything, and means that the connection closes.
+        if reply.code() == ReplyCode::NOT_AVAILABLE || expected.is_none() {
+            return self.unexpected(reply, expected);
+        }
+        let Some(expected) = expected else { return };
+        let core = &mut self.core;
+        let result = match mem::take(&mut self.state) {
+            State::Greeting(greeting) => greeting.reply(core, reply),
+            State::Hello(hello) => hello.reply(core, reply),
+            State::Envelope(envelope) => envelope.reply(core, expected, reply),
+            State::Final(last) => last.reply(core, expected, reply),
+            State::Quitting(_) => Err(Closed::Quit),
+            other => Ok(other),
+        };
+        match result {
+            Ok(state) => self.state = state,
+            Err(closed) => self.close(closed),
+        }
+    }
+
+    /// 421 at any point, and replies that nothing was asked for: while idle, or in the middle of the content.
+    fn unexpected(&mut self, reply: Reply, expected: Option<Expected>) {
+        let stage = self.state.stage(expected.as_ref());
+        if matches!(self.state, State::Quitting(_)) {
+            return self.close(Closed::Quit);
+        }
+        if reply.is_positive() {
+            return self.lose(Cause::Protocol(ProtocolError::UnexpectedReply));
+        }
+        let refusal = Refusal { stage, reply, origin: Origin::Remote };
+        if let Some(mut flight) = mem::take(&mut self.state).into_flight() {
+            flight.settle_rest(&Delivery::Refused(refusal.clone()));
+            self.core.finish(flight);
+        }
+        self.core.output.clear();
+        self.close(Closed::Refused(refusal));
+    }
+
+    fn lose(&mut self, cause: Cause) {
+        let stage = self.state.stage(self.core.expected.front().map(|(expected, _)| expected));
+        let final_dot_sent = stage == Stage::FinalDot;
+        let loss = Loss { stage, cause, final_dot_sent };
+        if let Some(mut flight) = mem::take(&mut self.state).into_flight() {
+            flight.settle_rest(&Delivery::Lost(loss));
+            self.core.finish(flight);
+        }
+        self.core.output.clear();
+        self.close(Closed::Lost(loss));
+    }
+
+    fn close(&mut self, closed: Closed) {
+        self.state = State::Closed;
+        self.core.expected.clear();
+        self.core.events.push_back(Event::Closed(closed));
+    }
+}
+
+impl Ready {
+    fn begin(self, core: &mut Core, mut flight: Flight) -> State {
+        if let Some(refusal) = flight.refused_locally(core) {
+            flight.settle_rest(&Delivery::Refused(refusal));
+            core.finish(flight);
+            core.events.push_back(Event::Ready);
+            return State::Ready(self);
+        }
+        self.send(core, flight)
+    }
+}

@@ -6,7 +6,6 @@ use memchr::memmem;
 /// CRLF-only by the receiver's rule, so no bare CR or LF can leave.
 #[derive(Clone, Debug)]
 pub struct Encoder {
-    finder: memmem::Finder<'static>,
     at_line_start: bool,
     ends_with_cr: bool,
 }
@@ -21,7 +20,7 @@ impl Encoder {
     /// An encoder before the first octet of content.
     #[must_use]
     pub fn new() -> Self {
-        Self { finder: memmem::Finder::new(b"\n."), at_line_start: true, ends_with_cr: false }
+        Self { at_line_start: true, ends_with_cr: false }
     }
 
     /// Appends the stuffed form of the next piece of content (RFC 5321 §4.5.2).
@@ -32,7 +31,7 @@ impl Encoder {
             wire.push(b'.');
         }
         let mut done = 0;
-        for place in self.finder.find_iter(content) {
+        for place in memmem::find_iter(content, b"\n.") {
             wire.extend_from_slice(content.get(done..=place).unwrap_or_default());
             wire.push(b'.');
             done = place + 1;

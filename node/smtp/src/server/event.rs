@@ -6,7 +6,6 @@ use posthouse_model::{ForwardPath, Reply, ReversePath};
 
 /// What the driver must know or decide. Those marked *asks* wait for [`Session::answer`](super::Session::answer).
 #[derive(Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Event<'s> {
     /// HELO or EHLO was accepted. An open transaction is gone (RFC 5321 §4.1.4).
     Hello(Client),
@@ -32,7 +31,6 @@ pub enum Event<'s> {
 
 /// Whether the client said HELO or EHLO; more to come with TLS, AUTH and LMTP. Displays as the `with` clause of Received (RFC 3848).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Protocol {
     /// HELO.
     Smtp,
@@ -52,7 +50,6 @@ impl fmt::Display for Protocol {
 /// Who the client says it is. The name is 1 to 255 printable ASCII characters without space, parentheses or angle brackets: good for a
 /// Received line, but never checked against an address (RFC 5321 §4.1.4: a mismatch is no reason to refuse).
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Client {
     /// The argument of HELO or EHLO.
     pub name: String,
@@ -62,7 +59,6 @@ pub struct Client {
 
 /// The BODY parameter (RFC 6152).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Body {
     /// `BODY=7BIT`
     SevenBit,
@@ -72,7 +68,6 @@ pub enum Body {
 
 /// A MAIL command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Mail {
     /// Who gets the bounce.
     pub reverse_path: ReversePath,
@@ -84,7 +79,6 @@ pub struct Mail {
 
 /// A RCPT command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct Rcpt {
     /// Who the mail is for.
     pub forward_path: ForwardPath,
@@ -92,7 +86,6 @@ pub struct Rcpt {
 
 /// What was learned while the content streamed by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub struct ContentSummary {
     /// Octets of content, unstuffed.
     pub size: u64,
@@ -104,7 +97,6 @@ pub struct ContentSummary {
 
 /// Why content is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Discard {
     /// A bare CR or LF; the session closes.
     BareLineEnd,
@@ -116,7 +108,6 @@ pub enum Discard {
 
 /// Who ended the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum ClosedBy {
     /// QUIT.
     Client,

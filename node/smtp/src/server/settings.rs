@@ -2,7 +2,6 @@
 
 /// The settings of a session.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
 pub struct Settings {
     /// The name in the greeting and the replies.
     pub hostname: String,

@@ -1,0 +1,157 @@
+//! MAIL, RCPT and DATA on their way: all at once where the peer has PIPELINING, else one by one (RFC 5321 §3.3, RFC 2920 §3.1).
+
+use posthouse_model::{Reply, Severity};
+
+use super::{
+    Cause, Closed, Delivery, Loss, Origin, Protocol, ProtocolError, Refusal, Stage,
+    content::{ContentDue, Final},
+    flight::Flight,
+    state::{Core, Expected, Ready, State},
+};
+
+/// Commands on their way at once. Small enough that they and their replies fit the buffers of any connection, so that a driver which writes
+/// first and reads then cannot block against a peer that does the same (RFC 2920 §3.1).
+const WINDOW: usize = 64;
+
+/// MAIL, RCPT, DATA are on their way.
+#[derive(Debug)]
+pub(super) struct Envelope {
+    flight: Flight,
+    next: Next,
+    /// MAIL was refused: whatever is still on its way does not matter.
+    refused: bool,
+    /// MAIL was accepted, so the peer has a transaction open.
+    open: bool,
+}
+
+/// The command to say next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Next {
+    Reset,
+    Mail,
+    Rcpt(usize),
+    Data,
+    Nothing,
+}
+
+impl Envelope {
+    pub(super) fn start(core: &mut Core, flight: Flight, reset_due: bool) -> State {
+        let next = if reset_due { Next::Reset } else { Next::Mail };
+        Self { flight, next, refused: false, open: false }.proceed(core)
+    }
+
+    pub(super) fn into_flight(self) -> Flight {
+        self.flight
+    }
+
+    /// Says as much as may be said now; ends the transaction if there is nothing left to say or to await.
+    fn proceed(mut self, core: &mut Core) -> State {
+        let window = if core.extensions.pipelining { WINDOW } else { 1 };
+        while core.expected.len() < window && self.next != Next::Nothing {
+            self.say_next(core);
+        }
+        if core.expected.is_empty() {
+            let reset_due = self.open;
+            core.finish(self.flight);
+            return Ready::announce(core, reset_due);
+        }
+        State::Envelope(self)
+    }
+
+    fn say_next(&mut self, core: &mut Core) {
+        self.next = match self.next {
+            Next::Reset => {
+                core.command("RSET\r\n", Expected::Reset);
+                Next::Mail
+            }
+            Next::Mail => {
+                let command = self.mail(core);
+                core.command(&command, Expected::Mail);
+                Next::Rcpt(0)
+            }
+            Next::Rcpt(place) => match self.flight.transaction.recipients.get(place) {
+                Some(recipient) => {
+                    let command = format!("RCPT TO:<{recipient}>\r\n");
+                    core.command(&command, Expected::Rcpt(place));
+                    Next::Rcpt(place + 1)
+                }
+                None => Next::Data,
+            },
+            Next::Data => {
+                // Recipients without an outcome are accepted ones, or ones whose reply is still on its way.
+                if self.flight.open().next().is_some() {
+                    core.command("DATA\r\n", Expected::Data);
+                }
+                Next::Nothing
+            }
+            Next::Nothing => Next::Nothing,
+        };
+    }
+
+    fn mail(&self, core: &Core) -> String {
+        let transaction = &self.flight.transaction;
+        // RFC 1870 §5
+        let size = core.extensions.size.map(|_| format!(" SIZE={}", transaction.size)).unwrap_or_default();
+        // RFC 6152 §2: only what was offered, and only where it is needed
+        let body =
+            if transaction.eight_bit && core.extensions.eight_bit_mime { " BODY=8BITMIME" } else { "" };
+        format!("MAIL FROM:{}{size}{body}\r\n", transaction.reverse_path)
+    }
+
+    pub(super) fn reply(
+        mut self,
+        core: &mut Core,
+        expected: Expected,
+        reply: Reply,
+    ) -> Result<State, Closed> {
+        let positive = reply.severity() == Severity::Completed;
+        match expected {
+            Expected::Mail if positive => self.open = true,
+            Expected::Mail => {
+                self.refused = true;
+                self.next = Next::Nothing;
+                self.flight.settle_rest(&refused(Stage::Mail, reply));
+            }
+            Expected::Rcpt(_) if positive || self.refused => {}
+            Expected::Rcpt(place) => self.flight.settle(place, refused(Stage::Rcpt, reply)),
+            Expected::Data => return self.data_reply(core, reply),
+            Expected::Reset if !positive => {
+                // A peer that does not even take RSET is in no state to send to.
+                return Err(self.lost(core, Stage::Idle));
+            }
+            _ => {}
+        }
+        Ok(self.proceed(core))
+    }
+
+    fn data_reply(mut self, core: &mut Core, reply: Reply) -> Result<State, Closed> {
+        match reply.severity() {
+            Severity::Intermediate if self.flight.open().next().is_some() => {
+                Ok(State::ContentDue(ContentDue::announce(core, self.flight)))
+            }
+            // RFC 2033 §4.2: an LMTP peer must not say 354 without a recipient, and would owe no reply to the dot.
+            Severity::Intermediate if core.settings.protocol == Protocol::Lmtp => {
+                Err(self.lost(core, Stage::Data))
+            }
+            // RFC 2920 §3.1: 354 without a recipient: nothing but the dot is sent, and its reply means nothing.
+            Severity::Intermediate => Ok(State::Final(Final::of_nothing(core, self.flight))),
+            Severity::Completed => Err(self.lost(core, Stage::Data)),
+            Severity::Transient | Severity::Permanent => {
+                self.flight.settle_rest(&refused(Stage::Data, reply));
+                Ok(self.proceed(core))
+            }
+        }
+    }
+
+    fn lost(mut self, core: &mut Core, stage: Stage) -> Closed {
+        let cause = Cause::Protocol(ProtocolError::UnexpectedReply);
+        let loss = Loss { stage, cause, final_dot_sent: false };
+        self.flight.settle_rest(&Delivery::Lost(loss));
+        core.finish(self.flight);
+        Closed::Lost(loss)
+    }
+}
+
+fn refused(stage: Stage, reply: Reply) -> Delivery {
+    Delivery::Refused(Refusal { stage, reply, origin: Origin::Remote })
+}

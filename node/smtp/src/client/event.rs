@@ -1,0 +1,183 @@
+//! What a client session tells its driver, and what became of each recipient.
+
+use std::time::Duration;
+
+use posthouse_model::{EnhancedStatus, Reply, ReplyCode, Severity};
+
+/// What the driver must know or do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The next transaction may [`begin`](super::Session::begin), or the session [`quit`](super::Session::quit); said once each time it becomes so.
+    Ready,
+    /// The peer waits for the content, and at least one recipient was accepted: check the lease, then
+    /// [`begin_content`](super::Session::begin_content) or [`abort`](super::Session::abort).
+    ContentDue,
+    /// The transaction is over: one delivery per recipient, in the order of the transaction.
+    Finished(Vec<Delivery>),
+    /// The session is over; comes once, after the deliveries of a transaction that was in flight.
+    Closed(Closed),
+}
+
+/// What became of one recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Delivery {
+    /// The peer took the responsibility, by this reply.
+    Accepted(Reply),
+    /// The peer, or this side without asking the peer, said no.
+    Refused(Refusal),
+    /// The connection ended before there was an outcome.
+    Lost(Loss),
+    /// The driver gave up before the final dot.
+    Aborted,
+}
+
+/// A refusal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What was refused.
+    pub stage: Stage,
+    /// How.
+    pub reply: Reply,
+    /// By whom: only what the peer said belongs into a DSN's Diagnostic-Code (RFC 3464 §2.3.6).
+    pub origin: Origin,
+}
+
+impl Refusal {
+    /// Whether another attempt is pointless.
+    ///
+    /// RFC 5321 §4.5.3.1.10: 552 to RCPT is taken as 452 when it means too many recipients: it says 5.5.3, or nothing. With another status (mailbox
+    /// full, message too large) it stays permanent.
+    #[must_use]
+    pub fn is_permanent(&self) -> bool {
+        let too_many_recipients = self.stage == Stage::Rcpt
+            && self.reply.code() == ReplyCode::TOO_MUCH
+            && self.reply.status().is_none_or(|status| status == EnhancedStatus::permanent(5, 3));
+        self.reply.severity() == Severity::Permanent && !too_many_recipients
+    }
+}
+
+/// Who refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Origin {
+    /// The peer.
+    Remote,
+    /// This side, from what the peer offered.
+    Local,
+}
+
+/// A connection that ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Loss {
+    /// What was waited for.
+    pub stage: Stage,
+    /// Why it ended.
+    pub cause: Cause,
+    /// The final dot was on its way: the peer may have delivered, and another attempt may be a duplicate (RFC 5321 §4.5.4.1).
+    pub final_dot_sent: bool,
+}
+
+/// Why a connection ended early.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// It was closed or reset.
+    Disconnected,
+    /// A timer ran out.
+    Timeout,
+    /// The peer broke the protocol.
+    Protocol(ProtocolError),
+}
+
+/// How the peer broke the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum ProtocolError {
+    /// A reply is longer than 64 KiB.
+    #[error("the reply is too long")]
+    ReplyTooLong,
+    /// A reply is not made as RFC 5321 §4.2 says.
+    #[error("the reply is malformed")]
+    MalformedReply,
+    /// A reply came that nothing asked for, or one whose code makes no sense here.
+    #[error("a reply that makes no sense here")]
+    UnexpectedReply,
+    /// A reply came before its command was written.
+    #[error("a reply before its command")]
+    EarlyReply,
+}
+
+/// Where in a session something happened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Stage {
+    /// Waiting for the greeting.
+    Greeting,
+    /// EHLO, HELO or LHLO.
+    Hello,
+    /// Between two transactions, RSET, QUIT.
+    Idle,
+    /// MAIL.
+    Mail,
+    /// RCPT.
+    Rcpt,
+    /// DATA.
+    Data,
+    /// The content, before the final dot.
+    Content,
+    /// After the final dot.
+    FinalDot,
+}
+
+/// How a session ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// By QUIT.
+    Quit,
+    /// The peer wants no (more) mail now: its greeting, its answer to EHLO, or 421 at any point.
+    Refused(Refusal),
+    /// The connection ended early.
+    Lost(Loss),
+    /// By [`abort`](super::Session::abort).
+    Aborted,
+}
+
+/// What the session waits for from the peer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Wait {
+    /// The greeting.
+    Greeting,
+    /// The reply to EHLO, HELO or LHLO.
+    Hello,
+    /// The reply to RSET.
+    Reset,
+    /// The reply to MAIL.
+    Mail,
+    /// The reply to RCPT.
+    Rcpt,
+    /// The reply to DATA.
+    Data,
+    /// That the peer takes the next piece of content: the timer of each write.
+    ContentBlock,
+    /// The reply to the content.
+    FinalDot,
+    /// The reply to QUIT.
+    Quit,
+    /// Nothing: it is the driver's turn.
+    Nothing,
+}
+
+impl Wait {
+    /// How long to wait at least (RFC 5321 §4.5.3.2); none where the peer owes nothing. Each is for one reply or one write, never for the whole
+    /// transaction.
+    #[must_use]
+    pub fn timeout(self) -> Option<Duration> {
+        match self {
+            Self::Greeting     // RFC 5321 §4.5.3.2.1
+            | Self::Mail       // RFC 5321 §4.5.3.2.2
+            | Self::Rcpt       // RFC 5321 §4.5.3.2.3
+            | Self::Hello | Self::Reset => Some(Duration::from_mins(5)), // not named there; like MAIL
+            Self::Data => Some(Duration::from_mins(2)),         // RFC 5321 §4.5.3.2.4
+            Self::ContentBlock => Some(Duration::from_mins(3)), // RFC 5321 §4.5.3.2.5
+            Self::FinalDot => Some(Duration::from_mins(10)),    // RFC 5321 §4.5.3.2.6
+            Self::Quit => Some(Duration::from_secs(10)),        // everything is settled: courtesy only
+            Self::Nothing => None,
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! What the peer offers (RFC 5321 §4.1.1.1).
+
+use posthouse_model::Reply;
+
+/// The extensions in an answer to EHLO or LHLO that matter here.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Extensions {
+    /// PIPELINING (RFC 2920).
+    pub pipelining: bool,
+    /// SIZE (RFC 1870), if offered.
+    pub size: Option<SizeLimit>,
+    /// 8BITMIME (RFC 6152).
+    pub eight_bit_mime: bool,
+    /// ENHANCEDSTATUSCODES (RFC 2034).
+    pub enhanced_status_codes: bool,
+}
+
+/// What SIZE says (RFC 1870 §4).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SizeLimit {
+    /// `SIZE` without a number, or with one that is none.
+    Unknown,
+    /// `SIZE 0`
+    Unlimited,
+    /// The largest message in octets.
+    Octets(u64),
+}
+
+impl Extensions {
+    /// Reads the answer: the first line is the peer's name, each further one a keyword with its arguments. Unknown keywords are ignored.
+    #[must_use]
+    pub fn parse(reply: &Reply) -> Self {
+        let mut found = Self::default();
+        for line in reply.lines().skip(1) {
+            let mut words = line.split_ascii_whitespace();
+            let keyword = words.next().unwrap_or_default().to_ascii_uppercase();
+            match keyword.as_str() {
+                "PIPELINING" => found.pipelining = true,
+                "SIZE" => found.size = Some(parse_size(words.next())),
+                "8BITMIME" => found.eight_bit_mime = true,
+                "ENHANCEDSTATUSCODES" => found.enhanced_status_codes = true,
+                _ => {}
+            }
+        }
+        found
+    }
+
+    /// Whether a message of this size is more than the peer takes.
+    #[must_use]
+    pub fn is_too_large(&self, size: u64) -> bool {
+        matches!(self.size, Some(SizeLimit::Octets(limit)) if size > limit)
+    }
+}
+
+fn parse_size(value: Option<&str>) -> SizeLimit {
+    match value.map(str::parse) {
+        Some(Ok(0)) => SizeLimit::Unlimited,
+        Some(Ok(limit)) => SizeLimit::Octets(limit),
+        _ => SizeLimit::Unknown,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keywords_have_no_case_and_size_zero_is_no_limit() {
+        // RFC 5321 §4.1.1.1, RFC 1870 §4
+        let offers = |text: &str| Extensions::parse(&text.parse().unwrap());
+        let found =
+            offers("250-PIPELINING is my name\n250-pipelining\n250-Size 10\n250-X-ODD a b\n250 8bitmime");
+        assert!(found.pipelining && found.eight_bit_mime && !found.enhanced_status_codes);
+        assert!(found.is_too_large(11) && !found.is_too_large(10));
+        assert_eq!(offers("250-a\n250 SIZE 0").size, Some(SizeLimit::Unlimited));
+        assert_eq!(offers("250-a\n250 SIZE").size, Some(SizeLimit::Unknown));
+        assert_eq!(offers("250 SIZE 10"), Extensions::default());
+    }
+}

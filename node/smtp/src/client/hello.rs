@@ -1,0 +1,79 @@
+//! The greeting and EHLO, HELO, LHLO (RFC 5321 §3.1, §3.2; RFC 2033 §4.1).
+
+use posthouse_model::{Reply, ReplyCode, Severity};
+
+use super::{
+    Closed, Extensions, Origin, Protocol, Refusal, Stage,
+    state::{Core, Expected, Ready, State},
+};
+
+/// The peer's greeting is awaited.
+#[derive(Debug)]
+pub(super) struct Greeting {
+    _private: (),
+}
+
+impl Greeting {
+    pub(super) fn new() -> Self {
+        Self { _private: () }
+    }
+
+    pub(super) fn reply(self, core: &mut Core, reply: Reply) -> Result<State, Closed> {
+        let Self { _private: () } = self;
+        if reply.severity() != Severity::Completed {
+            return Err(refused(core, Stage::Greeting, reply));
+        }
+        Ok(match core.settings.protocol {
+            Protocol::Smtp => Hello::say(core, Said::Ehlo),
+            Protocol::Lmtp => Hello::say(core, Said::Lhlo),
+        })
+    }
+}
+
+/// Which verb was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Said {
+    Ehlo,
+    Helo,
+    Lhlo,
+}
+
+/// EHLO, HELO or LHLO was said.
+#[derive(Debug)]
+pub(super) struct Hello {
+    said: Said,
+}
+
+impl Hello {
+    fn say(core: &mut Core, said: Said) -> State {
+        let verb = match said {
+            Said::Ehlo => "EHLO",
+            Said::Helo => "HELO",
+            Said::Lhlo => "LHLO",
+        };
+        let command = format!("{verb} {}\r\n", core.settings.hello);
+        core.command(&command, Expected::Hello);
+        State::Hello(Self { said })
+    }
+
+    pub(super) fn reply(self, core: &mut Core, reply: Reply) -> Result<State, Closed> {
+        if reply.severity() == Severity::Completed {
+            if self.said != Said::Helo {
+                core.extensions = Extensions::parse(&reply);
+            }
+            return Ok(Ready::announce(core, false));
+        }
+        // RFC 5321 §3.2: only a peer that does not know EHLO is greeted the old way.
+        let unknown = matches!(reply.code(), ReplyCode::SYNTAX_ERROR | ReplyCode::NOT_IMPLEMENTED);
+        if self.said == Said::Ehlo && unknown {
+            return Ok(Self::say(core, Said::Helo));
+        }
+        Err(refused(core, Stage::Hello, reply))
+    }
+}
+
+/// RFC 5321 §3.1: who is not welcome says QUIT; its reply is not waited for.
+fn refused(core: &mut Core, stage: Stage, reply: Reply) -> Closed {
+    core.output.push("QUIT\r\n");
+    Closed::Refused(Refusal { stage, reply, origin: Origin::Remote })
+}

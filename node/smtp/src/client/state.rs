@@ -1,0 +1,165 @@
+//! The states of a client session as types, and what they share.
+
+use std::collections::VecDeque;
+
+use super::{
+    Event, Extensions, Settings, Stage, Wait,
+    content::{ContentDue, Final, Sending},
+    envelope::Envelope,
+    flight::Flight,
+    hello::{Greeting, Hello},
+};
+use crate::buffer::Output;
+
+/// Where the session is.
+#[derive(Debug, Default)]
+pub(super) enum State {
+    /// The peer's greeting is awaited.
+    Greeting(Greeting),
+    /// EHLO, HELO or LHLO was said.
+    Hello(Hello),
+    /// A transaction may begin.
+    Ready(Ready),
+    /// MAIL, RCPT, DATA are on their way.
+    Envelope(Envelope),
+    /// The peer waits for the content.
+    ContentDue(ContentDue),
+    /// The content is on its way.
+    Sending(Sending),
+    /// The final dot was sent.
+    Final(Final),
+    /// QUIT was said.
+    Quitting(Quitting),
+    /// Over. Also what stands in while a state is being worked on.
+    #[default]
+    Closed,
+}
+
+impl State {
+    /// The transaction that is on its way, if one is.
+    pub(super) fn into_flight(self) -> Option<Flight> {
+        match self {
+            Self::Envelope(envelope) => Some(envelope.into_flight()),
+            Self::ContentDue(due) => Some(due.into_flight()),
+            Self::Sending(sending) => Some(sending.into_flight()),
+            Self::Final(last) => Some(last.into_flight()),
+            Self::Greeting(_) | Self::Hello(_) | Self::Ready(_) | Self::Quitting(_) | Self::Closed => None,
+        }
+    }
+
+    /// Where that is, with what is awaited.
+    pub(super) fn stage(&self, expected: Option<&Expected>) -> Stage {
+        match self {
+            Self::Greeting(_) => Stage::Greeting,
+            Self::Hello(_) => Stage::Hello,
+            Self::Ready(_) | Self::Quitting(_) | Self::Closed => Stage::Idle,
+            Self::ContentDue(_) | Self::Sending(_) => Stage::Content,
+            Self::Final(_) => Stage::FinalDot,
+            Self::Envelope(_) => match expected {
+                Some(Expected::Rcpt(_)) => Stage::Rcpt,
+                Some(Expected::Data | Expected::Final(_)) => Stage::Data,
+                _ => Stage::Mail,
+            },
+        }
+    }
+}
+
+/// A transaction may begin.
+#[derive(Debug)]
+pub(super) struct Ready {
+    /// The last transaction was left open: RSET comes before the next.
+    pub(super) reset_due: bool,
+}
+
+impl Ready {
+    /// Says that the session is ready.
+    pub(super) fn announce(core: &mut Core, reset_due: bool) -> State {
+        core.events.push_back(Event::Ready);
+        State::Ready(Self { reset_due })
+    }
+
+    pub(super) fn send(self, core: &mut Core, flight: Flight) -> State {
+        Envelope::start(core, flight, self.reset_due)
+    }
+
+    pub(super) fn quit(self, core: &mut Core) -> State {
+        let Self { reset_due: _ } = self; // QUIT drops what was left open
+        core.command("QUIT\r\n", Expected::Quit);
+        State::Quitting(Quitting { _private: () })
+    }
+}
+
+/// QUIT was said: whatever comes, nothing changes.
+#[derive(Debug)]
+pub(super) struct Quitting {
+    _private: (),
+}
+
+/// A reply that is awaited.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Expected {
+    Greeting,
+    Hello,
+    Reset,
+    Mail,
+    /// For the recipient at this place.
+    Rcpt(usize),
+    Data,
+    /// For the recipient at this place (LMTP), or for all.
+    Final(Option<usize>),
+    Quit,
+}
+
+impl Expected {
+    pub(super) fn wait(self) -> Wait {
+        match self {
+            Self::Greeting => Wait::Greeting,
+            Self::Hello => Wait::Hello,
+            Self::Reset => Wait::Reset,
+            Self::Mail => Wait::Mail,
+            Self::Rcpt(_) => Wait::Rcpt,
+            Self::Data => Wait::Data,
+            Self::Final(_) => Wait::FinalDot,
+            Self::Quit => Wait::Quit,
+        }
+    }
+}
+
+/// What every state shares.
+#[derive(Debug)]
+pub(super) struct Core {
+    pub(super) settings: Settings,
+    pub(super) output: Output,
+    /// The replies that are awaited, in order, each with the place in the output stream where its command ends.
+    pub(super) expected: VecDeque<(Expected, u64)>,
+    pub(super) events: VecDeque<Event>,
+    pub(super) extensions: Extensions,
+}
+
+impl Core {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self {
+            settings,
+            output: Output::default(),
+            expected: VecDeque::from([(Expected::Greeting, 0)]),
+            events: VecDeque::new(),
+            extensions: Extensions::default(),
+        }
+    }
+
+    /// Says a command (with its CRLF) and awaits its reply.
+    pub(super) fn command(&mut self, command: &str, expected: Expected) {
+        self.output.push(command);
+        self.expect(expected);
+    }
+
+    /// Awaits a reply to what has been said so far.
+    pub(super) fn expect(&mut self, expected: Expected) {
+        self.expected.push_back((expected, self.output.position()));
+    }
+
+    /// Tells what became of a transaction.
+    pub(super) fn finish(&mut self, flight: Flight) {
+        self.events.push_back(Event::Finished(flight.into_deliveries()));
+    }
+}
