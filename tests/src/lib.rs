@@ -4,7 +4,10 @@
 //! own tests. Nothing here sleeps to let something happen: it waits for a condition, within a bound, and says what it waited for.
 
 pub mod binaries;
+pub mod gateway;
 pub mod local;
+pub mod metrics;
+pub mod peers;
 pub mod process;
 pub mod sink;
 pub mod smtp;

@@ -39,6 +39,11 @@ impl Child {
         Self::launch(name, command, folder, true)
     }
 
+    /// Starts `command`, which makes a process group of its own (`setsid`); the group ends with it.
+    pub fn start_session(name: &str, command: Command, folder: &Path) -> Result<Self> {
+        Self::launch(name, command, folder, true)
+    }
+
     fn launch(name: &str, mut command: Command, folder: &Path, group: bool) -> Result<Self> {
         let log = folder.join(format!("{name}.log"));
         let output = File::options().create(true).append(true).open(&log)?;

@@ -27,9 +27,9 @@ use crate::report::{Case, Results};
 /// Octets of a measured message's content.
 const CONTENT: usize = 4096;
 
-/// Octets of the content of what is there before: small, so that a million of them fit where the test runs. It makes the full stores look
-/// better than full stores with whole messages would.
-const OLD_CONTENT: usize = 64;
+/// Octets of the content of what is there before, in a store that holds it in memory: small, so that a million of them fit where the test runs.
+/// The stores on disk are filled with contents of the measured size.
+const OLD_CONTENT_IN_MEMORY: usize = 64;
 
 /// Octets of an entry's record: recipients, route, times, counters.
 const RECORD: usize = 160;
@@ -49,6 +49,10 @@ trait Candidate {
     fn step(&mut self, settle: &[Id], enqueue: &[Id], content: &[u8], record: &[u8]) -> Result<()>;
     /// Waits until what is written behind is written.
     fn flush(&mut self) -> Result<()>;
+    /// Octets of the contents it is filled with.
+    fn old_content(&self) -> usize {
+        CONTENT
+    }
     /// Durability off while filling and draining; turning it on again flushes.
     fn durable(&mut self, durable: bool) -> Result<()>;
     /// Bytes that were sent to storage for it so far.
@@ -144,10 +148,11 @@ fn subjects(arguments: &Arguments, folder: &Path, ids: &mut Ids) -> Result<Vec<S
 
 fn fill(candidate: &mut dyn Candidate, entries: usize, ids: &mut Ids) -> Result<()> {
     let begin = Instant::now();
+    let content = vec![b'o'; candidate.old_content()];
     candidate.durable(false)?;
     for done in (0..entries).step_by(BULK) {
         let batch = ids.take(BULK.min(entries - done));
-        candidate.step(&[], &batch, &[b'o'; OLD_CONTENT], &[b'r'; RECORD])?;
+        candidate.step(&[], &batch, &content, &[b'r'; RECORD])?;
     }
     candidate.durable(true)?;
     eprintln!("{} holds {entries} entries ({:.1} s)", candidate.name(), begin.elapsed().as_secs_f64());

@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Result;
 use serde_json::json;
 
-use crate::{CONTENT, OLD_CONTENT, RECORD, Sample};
+use crate::{CONTENT, OLD_CONTENT_IN_MEMORY, RECORD, Sample};
 
 /// One combination.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -92,7 +92,7 @@ impl Results {
             "kernel": kernel.trim(),
             "repetitions": reps,
             "content_octets": CONTENT,
-            "content_octets_of_entries_before": OLD_CONTENT,
+            "content_octets_of_entries_before_in_memory": OLD_CONTENT_IN_MEMORY,
             "record_octets": RECORD,
             "results": results,
         });

@@ -10,7 +10,7 @@ use posthouse_tests::store::{Flavor, Options, Server};
 use posthouse_tests::wait;
 use redis::{Connection, Script};
 
-use crate::{Candidate, Id};
+use crate::{Candidate, Id, OLD_CONTENT_IN_MEMORY};
 
 /// A fixed number of hashes, so that every key is declared and none is huge.
 const BUCKETS: u16 = 1024;
@@ -82,6 +82,10 @@ impl Candidate for Scripted {
 
     fn flush(&mut self) -> Result<()> {
         Ok(())
+    }
+
+    fn old_content(&self) -> usize {
+        OLD_CONTENT_IN_MEMORY
     }
 
     fn durable(&mut self, durable: bool) -> Result<()> {

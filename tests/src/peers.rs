@@ -1,0 +1,118 @@
+//! Other people's mail programs: swaks, smtp-source and smtp-sink, Postfix. They prove what our own client and sink cannot: that the
+//! product speaks with what is out there.
+
+pub mod postfix;
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+
+use crate::binaries;
+use crate::process::{Child, free_address};
+use crate::wait;
+
+/// Runs swaks against `server` with more arguments. Its transcript is its standard output; its status says where the server refused.
+pub fn swaks(server: SocketAddr, arguments: &[&str]) -> Result<Output> {
+    let mut command = Command::new(binaries::system("swaks", "swaks")?);
+    command.args(["--server", &server.ip().to_string(), "--port", &server.port().to_string()]);
+    // Otherwise it asks for the name of this machine, which may have none.
+    command.args(["--helo", "swaks.test"]).args(arguments);
+    Ok(command.output()?)
+}
+
+/// A load for `smtp-source`.
+#[derive(Clone, Debug)]
+pub struct Load {
+    /// Parallel sessions.
+    pub sessions: usize,
+    /// Messages in all.
+    pub messages: usize,
+    /// Octets of each message's text.
+    pub size: usize,
+    /// Whether a session carries many messages; otherwise one each.
+    pub keep: bool,
+    /// The reverse-path.
+    pub from: String,
+    /// The forward-path.
+    pub to: String,
+}
+
+impl Load {
+    /// Starts sending; the child ends when all is accepted, or with an error at the first refusal.
+    pub fn start(&self, server: SocketAddr, folder: &Path) -> Result<Child> {
+        let mut command = Command::new(binaries::system("smtp-source", "postfix")?);
+        let numbers = [self.sessions, self.size, self.messages].map(|number| number.to_string());
+        let [sessions, size, messages] = &numbers;
+        command.args([
+            "-s",
+            sessions,
+            "-l",
+            size,
+            "-m",
+            messages,
+            "-f",
+            &self.from,
+            "-t",
+            &self.to,
+            "-M",
+            "client.test",
+        ]);
+        if self.keep {
+            command.arg("-d");
+        }
+        command.arg(server.to_string());
+        Child::start("smtp-source", command, folder)
+    }
+
+    /// Sends all of it; returns how long that took.
+    pub fn run(&self, server: SocketAddr, folder: &Path, bound: Duration) -> Result<Duration> {
+        let begin = Instant::now();
+        let mut child = self.start(server, folder)?;
+        let status = child.wait(bound)?;
+        ensure!(status.success(), "smtp-source ended with {status}: {}", child.log_tail());
+        Ok(begin.elapsed())
+    }
+}
+
+/// `smtp-sink`, which counts what it gets.
+#[derive(Debug)]
+pub struct SmtpSink {
+    address: SocketAddr,
+    child: Child,
+}
+
+impl SmtpSink {
+    /// Starts it on an ephemeral port; `folder` takes its log.
+    pub fn start(folder: &Path) -> Result<Self> {
+        let address = free_address()?;
+        let mut command = Command::new(binaries::system("smtp-sink", "postfix")?);
+        command.args(["-c", "-m", "1000", &address.to_string(), "1024"]);
+        let mut child = Child::start("smtp-sink", command, folder)?;
+        child.until("smtp-sink to listen", wait::SOON, || Ok(std::net::TcpStream::connect(address).ok()))?;
+        Ok(Self { address, child })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Messages taken so far. It overwrites one line of counts, so the last one counts.
+    pub fn messages(&self) -> Result<u64> {
+        let log = self.child.log()?;
+        let last = log.split(['\r', '\n']).rfind(|line| line.contains("mesg="));
+        let count =
+            last.and_then(|line| line.split("mesg=").nth(1)).and_then(|rest| rest.split_whitespace().next());
+        Ok(count.and_then(|count| count.parse().ok()).unwrap_or(0))
+    }
+
+    /// Waits until it has taken this many.
+    pub fn until_messages(&mut self, messages: u64, bound: Duration) -> Result<()> {
+        let what = format!("{messages} messages at smtp-sink");
+        wait::until(&what, bound, || Ok((self.messages()? >= messages).then_some(())))
+    }
+}
