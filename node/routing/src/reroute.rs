@@ -1,0 +1,99 @@
+//! Routing is not frozen: mail that waits is routed again when a newer snapshot is there. Pure.
+//!
+//! What was accepted stays accepted. A recipient that would be refused for good today keeps the route that the queue has for it, and the far
+//! end decides; so does one whose resource is gone. One that would be refused for now waits.
+
+use std::borrow::Cow;
+
+use posthouse_model::{Mailbox, ReversePath, Route};
+
+use crate::{
+    client::Source,
+    decision::{Acceptance, Decision, Refusal},
+    router::Router,
+    step::Step,
+    trace::{NoTrace, Trace},
+    walk::{Names, Walk},
+};
+
+/// Where a queued recipient's mail goes now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rerouted {
+    /// By these routes; mostly one, and the same as before.
+    Routed(Acceptance),
+    /// Nowhere for now: it is deferred with this reply.
+    Waits(Refusal),
+    /// By the route that is stored with it.
+    Stored(StoredReason),
+}
+
+/// Why a queued recipient keeps its stored route.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoredReason {
+    /// The resource that routed it is gone, and nothing else routes it.
+    OriginGone,
+    /// It would be refused today; it was accepted then.
+    RefusedToday(Refusal),
+}
+
+impl Router {
+    /// Routes a recipient of a queued entry again: its address, what the client named where that was expanded, and the route that it has.
+    #[must_use]
+    pub fn reroute(
+        &self,
+        sender: &ReversePath,
+        recipient: &Mailbox,
+        expanded_from: Option<&Mailbox>,
+        stored: &Route,
+    ) -> Rerouted {
+        self.reroute_traced(sender, recipient, expanded_from, stored, &mut NoTrace)
+    }
+
+    pub(crate) fn reroute_traced<T: Trace>(
+        &self,
+        sender: &ReversePath,
+        recipient: &Mailbox,
+        expanded_from: Option<&Mailbox>,
+        stored: &Route,
+        trace: &mut T,
+    ) -> Rerouted {
+        let sent_on_by = expanded_from.and_then(|named| self.own_domain(named.domain()));
+        let namespace = sent_on_by
+            .map(|own| own.domain.origin.namespace())
+            .or_else(|| Some(origin_parts(&stored.origin)?.1.split_once('/')?.0));
+        // expanded once, when it came in: a user who is an alias too has been opened already
+        let names = if expanded_from.is_some() { Names::Keep } else { Names::Expand };
+        let walk = Walk::new(self, sender, Source::Queue { namespace }, names, trace);
+        match walk.run_address(Cow::Borrowed(recipient)) {
+            Decision::Accepted(acceptance) => Rerouted::Routed(acceptance),
+            Decision::Refused(refusal) if refusal.is_transient() && self.has_origin(&stored.origin) => {
+                Rerouted::Waits(refusal)
+            }
+            Decision::Refused(refusal) => {
+                trace.step(|| Step::KeepsRoute { origin: stored.origin.clone() });
+                Rerouted::Stored(if self.has_origin(&stored.origin) {
+                    StoredReason::RefusedToday(refusal)
+                } else {
+                    StoredReason::OriginGone
+                })
+            }
+        }
+    }
+
+    /// Whether the resource that a route names is in the snapshot.
+    fn has_origin(&self, origin: &str) -> bool {
+        let snapshot = self.snapshot();
+        match origin_parts(origin) {
+            Some(("MailDomain", name)) => {
+                snapshot.domains.iter().any(|domain| domain.origin.as_str() == name)
+            }
+            Some(("RelayRule", name)) => snapshot.rules.iter().any(|rule| rule.origin.as_str() == name),
+            _ => false,
+        }
+    }
+}
+
+/// The kind and the name in a route's origin: `RelayRule mail/customer-a`.
+fn origin_parts(origin: &str) -> Option<(&str, &str)> {
+    origin.split_once(' ')
+}

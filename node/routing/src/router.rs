@@ -1,0 +1,119 @@
+//! The router: a snapshot with what lookups need. Made once per snapshot, then only read. Pure.
+
+use std::{collections::HashMap, sync::Arc};
+
+use posthouse_config::{Hold, MailDomain, RelayRule, Role, Snapshot};
+use posthouse_model::{Domain, ForwardPath, QueueName, ReversePath};
+
+use crate::{
+    client::Source,
+    decision::{Decision, QueueMode},
+    destination::{DomainDestinations, RuleDestination, rule_destination},
+    trace::{NoTrace, Trace},
+    walk::{Names, Walk},
+};
+
+/// Decides where mail goes, by one snapshot.
+#[derive(Debug)]
+pub struct Router {
+    snapshot: Arc<Snapshot>,
+    /// Every domain under each of its names.
+    domains: HashMap<Domain, u32>,
+    /// For each domain of the snapshot.
+    domain_destinations: Box<[DomainDestinations]>,
+    /// For each rule of the snapshot.
+    rule_destinations: Box<[RuleDestination]>,
+    /// Whose postmaster the bare `<Postmaster>` is.
+    primary: Option<u32>,
+}
+
+/// A domain of the snapshot and where its mail goes.
+#[derive(Clone, Copy)]
+pub(crate) struct Own<'a> {
+    pub(crate) domain: &'a MailDomain,
+    pub(crate) destinations: &'a DomainDestinations,
+}
+
+impl Router {
+    /// A router for a snapshot that [`Snapshot::check`] has nothing against.
+    #[must_use]
+    pub fn new(snapshot: Arc<Snapshot>) -> Self {
+        let mut domains = HashMap::with_capacity(snapshot.domains.len());
+        for (place, domain) in (0..).zip(&snapshot.domains) {
+            for alias in &domain.aliases {
+                // a domain's own name counts before another's alias; the compiler lets no such pair through
+                domains.entry(alias.clone()).or_insert(place);
+            }
+        }
+        for (place, domain) in (0..).zip(&snapshot.domains) {
+            domains.insert(domain.domain.clone(), place);
+        }
+        domains.shrink_to_fit();
+        let gateway = &snapshot.gateway;
+        let domain_destinations =
+            snapshot.domains.iter().map(|domain| DomainDestinations::of(gateway, domain)).collect();
+        let rule_destinations = snapshot.rules.iter().map(|rule| rule_destination(gateway, rule)).collect();
+        let primary = (0..).zip(&snapshot.domains).find(|(_, domain)| domain.role == Role::Primary);
+        let primary = primary.map(|(place, _)| place).or((!snapshot.domains.is_empty()).then_some(0));
+        Self { snapshot, domains, domain_destinations, rule_destinations, primary }
+    }
+
+    /// The snapshot that it decides by.
+    #[must_use]
+    pub fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// Decides about one recipient, at RCPT.
+    #[must_use]
+    pub fn route(&self, sender: &ReversePath, recipient: &ForwardPath, source: Source<'_>) -> Decision {
+        self.route_traced(sender, recipient, source, &mut NoTrace)
+    }
+
+    /// The same decision, telling its steps.
+    pub fn route_traced<T: Trace>(
+        &self,
+        sender: &ReversePath,
+        recipient: &ForwardPath,
+        source: Source<'_>,
+        trace: &mut T,
+    ) -> Decision {
+        Walk::new(self, sender, source, Names::Expand, trace).run(recipient)
+    }
+
+    /// The mode of a queue as this snapshot has it.
+    #[must_use]
+    pub fn queue_mode(&self, queue: &QueueName) -> QueueMode {
+        QueueMode { hold: self.snapshot.hold(queue), generation: self.snapshot.generation }
+    }
+
+    /// Every queue that belongs to a domain, with its mode: what a node sets in the store when it takes a snapshot over.
+    pub fn queue_modes(&self) -> impl Iterator<Item = (&QueueName, QueueMode)> {
+        let generation = self.snapshot.generation;
+        self.snapshot.queues.iter().map(move |queue| {
+            let hold: Option<Hold> = queue.hold;
+            (&queue.name, QueueMode { hold, generation })
+        })
+    }
+
+    /// The domain of this name or alias.
+    pub(crate) fn own_domain(&self, name: &Domain) -> Option<Own<'_>> {
+        self.own_at(*self.domains.get(name)?)
+    }
+
+    /// The primary domain; the first for want of one.
+    pub(crate) fn primary(&self) -> Option<Own<'_>> {
+        self.own_at(self.primary?)
+    }
+
+    pub(crate) fn rules(&self) -> impl Iterator<Item = (&RelayRule, &RuleDestination)> {
+        self.snapshot.rules.iter().zip(&self.rule_destinations)
+    }
+
+    fn own_at(&self, place: u32) -> Option<Own<'_>> {
+        let place = usize::try_from(place).ok()?;
+        let (domain, destinations) =
+            (self.snapshot.domains.get(place)?, self.domain_destinations.get(place)?);
+        Some(Own { domain, destinations })
+    }
+}
