@@ -6,6 +6,7 @@
 pub mod binaries;
 pub mod gateway;
 pub mod local;
+pub mod manifests;
 pub mod metrics;
 pub mod peers;
 pub mod process;
