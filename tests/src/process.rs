@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -121,6 +122,16 @@ impl Child {
     /// All it has written so far.
     pub fn log(&self) -> Result<String> {
         Ok(String::from_utf8_lossy(&std::fs::read(&self.log)?).into_owned())
+    }
+
+    /// The end of what it has written so far, at most this many octets: for a log that is looked at often.
+    pub fn log_end(&self, octets: u64) -> Result<String> {
+        let mut file = File::open(&self.log)?;
+        let length = file.metadata()?.len();
+        file.seek(SeekFrom::Start(length.saturating_sub(octets)))?;
+        let mut end = Vec::new();
+        file.read_to_end(&mut end)?;
+        Ok(String::from_utf8_lossy(&end).into_owned())
     }
 
     /// The last lines it wrote, to go with an error.
