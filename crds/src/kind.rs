@@ -186,8 +186,22 @@ impl Object {
         if !defects.is_empty() {
             return Err(ReadError::Defects(defects));
         }
-        known.typed(document).map_err(|error| {
-            // What the schema says by a pattern (durations, sizes) is found by the types; they know no path, but quote the value.
+        Self::typed(known, document)
+    }
+
+    /// The typed object of a raw document that somebody else has held against its schema, as the API server does.
+    pub fn read_admitted(document: Value) -> Result<Self, ReadError> {
+        let text = |field| document.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (api_version, kind) = (text("apiVersion"), text("kind"));
+        match kind.parse::<Kind>() {
+            Ok(known) if api_version == API_VERSION => Self::typed(known, document),
+            _ => Err(ReadError::Foreign { api_version, kind }),
+        }
+    }
+
+    fn typed(kind: Kind, document: Value) -> Result<Self, ReadError> {
+        kind.typed(document).map_err(|error| {
+            // The schema is as strict as the types, so this is seldom seen; the types know no path, but quote the value.
             ReadError::Defects(vec![Defect {
                 path: "spec".to_owned(),
                 message: error.to_string(),

@@ -1,1 +1,26 @@
-//! Resources in, snapshot and verdicts out. Pure, no I/O.
+//! Resources in, snapshots and verdicts out: the one place where manifests are judged, in a cluster, locally and in `validate` alike.
+//!
+//! [`compile`] takes everything at once and depends on nothing else: no clock, no order of the input, no I/O. A resource that is wrong gets
+//! verdicts that name the field and the cure, and harms only itself: what cannot be programmed of it answers 451 or keeps its mail waiting,
+//! so that nothing is lost, and the rest is programmed.
+//!
+//! Raw documents that do not even follow their schema are not seen here: whoever reads them says so (`posthouse_crds::Object::read`).
+
+mod claims;
+mod compile;
+mod domain;
+mod gateway;
+mod others;
+pub mod reason;
+pub mod resources;
+mod rule;
+mod snapshot;
+mod syntax;
+mod tenancy;
+mod unsupported;
+pub mod verdict;
+
+pub use compile::{Compilation, compile};
+pub use reason::Reason;
+pub use resources::{Claims, Context, Environment, ObjectKey, Resources};
+pub use verdict::{Condition, Severity, Verdict};

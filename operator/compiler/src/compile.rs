@@ -1,0 +1,306 @@
+//! The compilation as a whole: the order of its steps, and what all of them look things up in. Pure.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    net::IpAddr,
+};
+
+use ipnet::IpNet;
+use kube::Resource;
+use posthouse_config::Snapshot;
+use posthouse_crds::{GatewayRef, Kind, MailGateway};
+
+use crate::{
+    claims::{Claimant, winner},
+    domain, gateway,
+    gateway::Gateway,
+    others,
+    reason::Reason,
+    resources::{Claim, Claims, Context, Environment, ObjectKey, Resources, Secrets, has_key},
+    rule, snapshot, syntax,
+    tenancy::Namespaces,
+    unsupported::{self, Withheld},
+    verdict::{Report, Severity, Subject, Verdict},
+};
+
+/// What comes out of a compilation.
+#[derive(Clone, Debug)]
+pub struct Compilation {
+    /// The snapshot of each gateway that nothing is wrong with. A gateway that is missing here but was there before keeps its last one.
+    pub snapshots: BTreeMap<ObjectKey, Snapshot>,
+    /// Everything worth saying, sorted by resource.
+    pub verdicts: Vec<Verdict>,
+    /// Who holds what: for the [`Context`] of the next compilation.
+    pub claims: Claims,
+}
+
+impl Compilation {
+    /// Whether anything was refused.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        self.verdicts.iter().any(|verdict| verdict.severity == Severity::Error)
+    }
+}
+
+/// Compiles everything. The outcome depends on nothing but what is handed in, and not on its order.
+#[must_use]
+pub fn compile(resources: &Resources, context: &Context) -> Compilation {
+    let input = Input::new(resources, context);
+    let mut report = Report::default();
+    let mut claims = Claims::default();
+
+    let mut gateways = Gateways::check(&input, &mut report);
+    gateways.claim_queue_ids(&input, &mut claims, &mut report);
+    let domains = domain::check(&input, &gateways, &mut claims, &mut report);
+    let rules = rule::check(&input, &gateways, &mut report);
+    others::check(&input, &gateways, &mut report);
+
+    let snapshots = snapshot::build(&gateways, &domains, &rules);
+    Compilation { snapshots, verdicts: report.into_verdicts(), claims }
+}
+
+/// The objects of a kind with their keys, in the order of these.
+pub(crate) fn sorted<K: Resource>(objects: &[K]) -> Vec<(ObjectKey, &K)> {
+    let mut sorted: Vec<_> = objects.iter().map(|object| (ObjectKey::of(object.meta()), object)).collect();
+    sorted.sort_by(|(one, _), (other, _)| one.cmp(other));
+    sorted
+}
+
+/// What all steps look things up in.
+pub(crate) struct Input<'a> {
+    pub(crate) resources: &'a Resources,
+    pub(crate) context: &'a Context,
+    pub(crate) namespaces: Namespaces<'a>,
+    secrets: Secrets<'a>,
+    schedules: HashSet<ObjectKey>,
+    users: HashSet<ObjectKey>,
+}
+
+impl<'a> Input<'a> {
+    fn new(resources: &'a Resources, context: &'a Context) -> Self {
+        Self {
+            resources,
+            context,
+            namespaces: Namespaces::new(&resources.namespaces),
+            secrets: Secrets::new(&resources.secrets),
+            schedules: resources.schedules.iter().map(|schedule| ObjectKey::of(&schedule.metadata)).collect(),
+            users: resources.users.iter().map(|user| ObjectKey::of(&user.metadata)).collect(),
+        }
+    }
+
+    /// Whether the Secret and its keys are there; says so if not.
+    pub(crate) fn require_secret<K: AsRef<str>>(
+        &self,
+        subject: Subject<'_>,
+        field: &str,
+        name: &str,
+        keys: &[K],
+        report: &mut Report,
+    ) -> bool {
+        let namespace = &subject.key.namespace;
+        let Some(secret) = self.secrets.find(namespace, name) else {
+            let message = format!("there is no Secret {namespace}/{name}: create it, or correct the name");
+            report.say(subject, field, Reason::SecretNotFound, message);
+            return false;
+        };
+        let missing: Vec<_> = keys.iter().map(AsRef::as_ref).filter(|key| !has_key(secret, key)).collect();
+        if missing.is_empty() {
+            return true;
+        }
+        let message =
+            format!("Secret {namespace}/{name} has no key {}: add it", missing.join(" and no key "));
+        report.say(subject, field, Reason::SecretKeyNotFound, message);
+        false
+    }
+
+    /// Whether the schedule is there; says so if not.
+    pub(crate) fn require_schedule(
+        &self,
+        subject: Subject<'_>,
+        field: &str,
+        name: &str,
+        report: &mut Report,
+    ) -> bool {
+        let key = ObjectKey::new(&subject.key.namespace, name);
+        let found = self.schedules.contains(&key);
+        if !found {
+            let message = format!("there is no MailSchedule {key}: create it, or correct the name");
+            report.say(subject, format!("{field}.name"), Reason::ScheduleNotFound, message);
+        }
+        found
+    }
+
+    /// Whether the user is there; says so if not.
+    pub(crate) fn require_user(
+        &self,
+        subject: Subject<'_>,
+        field: &str,
+        name: &str,
+        report: &mut Report,
+    ) -> bool {
+        let key = ObjectKey::new(&subject.key.namespace, name);
+        let found = self.users.contains(&key);
+        if !found {
+            let message = format!("there is no MailUser {key}: create it, or correct the name");
+            report.say(subject, field, Reason::UserNotFound, message);
+        }
+        found
+    }
+
+    /// A host that a resource of a namespace wants to connect to; none, and a verdict, if it is no host or the gateway does not let it.
+    pub(crate) fn host(
+        &self,
+        gateway: &Gateway<'_>,
+        subject: Subject<'_>,
+        field: &str,
+        text: &str,
+        report: &mut Report,
+    ) -> Option<Host> {
+        let host = match syntax::host(text) {
+            Ok(host) => host,
+            Err(wrong) => {
+                report.say(subject, field, wrong.reason, wrong.message);
+                return None;
+            }
+        };
+        let namespace = &subject.key.namespace;
+        if !self.may_connect(gateway, namespace, &host) {
+            let message = format!(
+                "gateway {} lets resources of namespace {namespace} connect to no such address; its owner can allow it by \
+                 egress.allowedHosts",
+                gateway.key
+            );
+            report.say(subject, field, Reason::HostNotAllowed, message);
+            return None;
+        }
+        let unchecked = namespace != &gateway.key.namespace
+            && host.parse::<IpAddr>().is_err()
+            && !self.is_allowed_host(gateway, namespace, &host);
+        let withheld = unsupported::judge(unsupported::EGRESS, &unchecked, field, subject, report);
+        let single = !host.contains(['.', ':']);
+        let complete = single && self.context.environment == Environment::Cluster;
+        let name = if complete { format!("{host}.{namespace}.svc") } else { host };
+        Some(Host { name, withheld })
+    }
+
+    fn is_allowed_host(&self, gateway: &Gateway<'_>, namespace: &str, host: &str) -> bool {
+        gateway.allowed_hosts.iter().any(|(namespaces, hosts)| {
+            hosts.iter().any(|allowed| allowed == host)
+                && self.namespaces.selects(namespaces, &gateway.key.namespace, namespace)
+        })
+    }
+
+    /// Whether a resource of a namespace may make the gateway connect to a host. A name is checked again by the node, on its address.
+    fn may_connect(&self, gateway: &Gateway<'_>, namespace: &str, host: &str) -> bool {
+        let Ok(address) = host.parse::<IpAddr>() else { return true };
+        // An IPv4 address in IPv6 clothes is connected to as what it is, and the unspecified address is this machine.
+        let address = address.to_canonical();
+        let denied = address.is_unspecified()
+            || gateway.denied_networks.iter().any(|network: &IpNet| network.contains(&address));
+        namespace == gateway.key.namespace || !denied || self.is_allowed_host(gateway, namespace, host)
+    }
+}
+
+/// A host that a resource wants to connect to.
+pub(crate) struct Host {
+    /// Its name or address, in lower case.
+    pub(crate) name: String,
+    /// Why mail must not go there yet, if it must not.
+    pub(crate) withheld: Vec<Withheld>,
+}
+
+/// The gateways, checked, by key.
+pub(crate) struct Gateways<'a> {
+    pub(crate) all: Vec<Gateway<'a>>,
+    by_key: HashMap<ObjectKey, usize>,
+}
+
+/// Where a resource is attached.
+pub(crate) enum Attachment {
+    /// To the gateway at this place.
+    To(usize),
+    /// Nowhere, and a verdict says why; or the gateway is not ours.
+    Nowhere,
+}
+
+impl<'a> Gateways<'a> {
+    fn check(input: &Input<'a>, report: &mut Report) -> Self {
+        let all: Vec<_> = sorted::<MailGateway>(&input.resources.gateways)
+            .into_iter()
+            .map(|(_, object)| gateway::check(input, object, report))
+            .collect();
+        let by_key = all.iter().enumerate().map(|(place, gateway)| (gateway.key.clone(), place)).collect();
+        Self { all, by_key }
+    }
+
+    /// Two gateways with one queue id would eat each other's mail: only one gets it.
+    fn claim_queue_ids(&mut self, input: &Input<'_>, claims: &mut Claims, report: &mut Report) {
+        let mut claimants: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (place, gateway) in self.all.iter().enumerate().filter(|(_, gateway)| !gateway.foreign) {
+            claimants.entry(gateway.queue_id.clone()).or_default().push(place);
+        }
+        for (id, places) in claimants {
+            let claim = Claim::QueueId(id.clone());
+            let contenders: Vec<_> = places
+                .iter()
+                .filter_map(|place| self.all.get(*place))
+                .map(|gateway| Claimant {
+                    key: &gateway.key,
+                    created: gateway.object.metadata.creation_timestamp.as_ref(),
+                })
+                .collect();
+            let holder = winner(&claim, &contenders, &input.context.claims).cloned();
+            for place in places {
+                let Some(gateway) = self.all.get_mut(place) else { continue };
+                if Some(&gateway.key) == holder.as_ref() {
+                    continue;
+                }
+                gateway.accepted = false;
+                let message =
+                    format!("another gateway has the queue id {id:?} too: give each its own spec.queue.id");
+                let subject = Subject { kind: Kind::MailGateway, key: &gateway.key };
+                report.say(subject, "spec.queue.id", Reason::QueueIdClaimed, message);
+            }
+            claims.0.extend(holder.map(|holder| (claim, holder)));
+        }
+    }
+
+    /// Where the resource is attached; says why if nowhere.
+    pub(crate) fn attach(
+        &self,
+        input: &Input<'_>,
+        subject: Subject<'_>,
+        reference: &GatewayRef,
+        report: &mut Report,
+    ) -> Attachment {
+        let own = &subject.key.namespace;
+        let key = ObjectKey::new(reference.namespace.as_ref().unwrap_or(own), &reference.name);
+        let found =
+            self.by_key.get(&key).and_then(|place| self.all.get(*place).map(|gateway| (*place, gateway)));
+        let Some((place, gateway)) = found else {
+            let message = format!("there is no MailGateway {key}: create it, or correct spec.gatewayRef");
+            report.say(subject, "spec.gatewayRef", Reason::GatewayNotFound, message);
+            return Attachment::Nowhere;
+        };
+        if gateway.foreign {
+            return Attachment::Nowhere;
+        }
+        if !input.namespaces.selects(&gateway.routes, &key.namespace, own) {
+            let message = format!(
+                "gateway {key} takes no resources from namespace {own}; its owner can allow it by allowedRoutes.namespaces"
+            );
+            report.say(subject, "spec.gatewayRef", Reason::NamespaceNotAllowed, message);
+            return Attachment::Nowhere;
+        }
+        if !gateway.accepted {
+            let message = format!("gateway {key} is itself refused, so this is not programmed: see there");
+            report.say(subject, "spec.gatewayRef", Reason::GatewayRefused, message);
+        }
+        Attachment::To(place)
+    }
+
+    /// The gateway at a place that [`attach`](Self::attach) gave.
+    pub(crate) fn at(&self, place: usize) -> Option<&Gateway<'a>> {
+        self.all.get(place)
+    }
+}

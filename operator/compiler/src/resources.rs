@@ -1,0 +1,166 @@
+//! What goes into a compilation: typed objects, Secrets, namespaces, and what the caller knows besides. Pure.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+};
+
+use k8s_openapi::{
+    api::core::v1::{Namespace, Secret},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
+use posthouse_crds::{
+    EtrnSchedule, MailDomain, MailGateway, MailRecipients, MailSchedule, MailUser, Object, Pop3Account,
+    RelayRule, mail_gateway::DEFAULT_CONTROLLER_NAME,
+};
+
+/// The name of an object of a known kind.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectKey {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+impl ObjectKey {
+    /// The key of an object in a namespace.
+    #[must_use]
+    pub fn new(namespace: impl Into<String>, name: impl Into<String>) -> Self {
+        Self { namespace: namespace.into(), name: name.into() }
+    }
+
+    /// The key as a snapshot has it; none if a part is missing.
+    pub(crate) fn resource_name(&self) -> Option<posthouse_config::ResourceName> {
+        posthouse_config::ResourceName::new(&self.namespace, &self.name).ok()
+    }
+
+    /// The key of the object with this metadata; what is absent is empty.
+    #[must_use]
+    pub fn of(metadata: &ObjectMeta) -> Self {
+        Self::new(metadata.namespace.clone().unwrap_or_default(), metadata.name.clone().unwrap_or_default())
+    }
+}
+
+impl fmt::Display for ObjectKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
+}
+
+/// Everything that a compilation reads. Each object has a name and a namespace; each key occurs once per kind.
+#[derive(Clone, Debug, Default)]
+pub struct Resources {
+    /// Gateways.
+    pub gateways: Vec<MailGateway>,
+    /// Domains.
+    pub domains: Vec<MailDomain>,
+    /// More recipients of domains.
+    pub recipients: Vec<MailRecipients>,
+    /// Relay rules.
+    pub relay_rules: Vec<RelayRule>,
+    /// Mailboxes elsewhere.
+    pub pop3_accounts: Vec<Pop3Account>,
+    /// Servers that are asked for our mail.
+    pub etrn_schedules: Vec<EtrnSchedule>,
+    /// Schedules.
+    pub schedules: Vec<MailSchedule>,
+    /// Identities.
+    pub users: Vec<MailUser>,
+    /// Secrets: only whether they and their keys exist is asked.
+    pub secrets: Vec<Secret>,
+    /// Namespaces, for the selection by labels.
+    pub namespaces: Vec<Namespace>,
+}
+
+impl Resources {
+    /// Adds an object of any kind.
+    pub fn add(&mut self, object: Object) {
+        match object {
+            Object::MailGateway(object) => self.gateways.push(*object),
+            Object::MailDomain(object) => self.domains.push(*object),
+            Object::MailRecipients(object) => self.recipients.push(*object),
+            Object::RelayRule(object) => self.relay_rules.push(*object),
+            Object::Pop3Account(object) => self.pop3_accounts.push(*object),
+            Object::EtrnSchedule(object) => self.etrn_schedules.push(*object),
+            Object::MailSchedule(object) => self.schedules.push(*object),
+            Object::MailUser(object) => self.users.push(*object),
+        }
+    }
+}
+
+/// Where the nodes run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Environment {
+    /// As child processes of the operator: client addresses are real, the embedded queue may stand for Redis, host names stay as they are.
+    #[default]
+    Local,
+    /// As pods.
+    Cluster,
+}
+
+/// What the caller knows besides the resources.
+#[derive(Clone, Debug)]
+pub struct Context {
+    /// Where the nodes run.
+    pub environment: Environment,
+    /// The operator's own name: gateways of another one are left alone.
+    pub controller_name: String,
+    /// Who holds what, from the compilation before: with it, who was first stays so even where no creation time says so.
+    pub claims: Claims,
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        Self {
+            environment: Environment::Local,
+            controller_name: DEFAULT_CONTROLLER_NAME.to_owned(),
+            claims: Claims::default(),
+        }
+    }
+}
+
+/// Something that only one resource can hold.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Claim {
+    /// A domain name at a gateway, as a domain or as an alias.
+    Domain(ObjectKey, String),
+    /// To be the primary domain of a gateway.
+    Primary(ObjectKey),
+    /// A queue name at a gateway: held by a namespace.
+    Queue(ObjectKey, String),
+    /// The id of a gateway's queue.
+    QueueId(String),
+}
+
+/// Who holds what. Opaque: what one compilation returns is handed to the next.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Claims(pub(crate) BTreeMap<Claim, ObjectKey>);
+
+/// The keys of each Secret, by name.
+#[derive(Debug)]
+pub(crate) struct Secrets<'a>(HashMap<(&'a str, &'a str), &'a Secret>);
+
+impl<'a> Secrets<'a> {
+    pub(crate) fn new(secrets: &'a [Secret]) -> Self {
+        Self(
+            secrets
+                .iter()
+                .filter_map(|secret| {
+                    let metadata = &secret.metadata;
+                    Some(((metadata.namespace.as_deref()?, metadata.name.as_deref()?), secret))
+                })
+                .collect(),
+        )
+    }
+
+    pub(crate) fn find(&self, namespace: &str, name: &str) -> Option<&'a Secret> {
+        self.0.get(&(namespace, name)).copied()
+    }
+}
+
+/// Whether a Secret has a key, as `data` or, in a manifest, as `stringData`.
+pub(crate) fn has_key(secret: &Secret, key: &str) -> bool {
+    secret.data.as_ref().is_some_and(|data| data.contains_key(key))
+        || secret.string_data.as_ref().is_some_and(|data| data.contains_key(key))
+}

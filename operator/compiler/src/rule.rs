@@ -1,0 +1,266 @@
+//! Relay rules: which mail each is for and where that goes. A rule whose match is right but whose hosts are not keeps its mail: it waits, and
+//! never leaves by another way. Pure.
+
+use std::collections::HashMap;
+
+use posthouse_config::{AddressPattern, Match, ParsePatternError, RuleTarget, SenderPattern, Tier};
+use posthouse_crds::{
+    Kind, RelayRule,
+    relay_rule::{Relay, Tier as RequestedTier},
+};
+use posthouse_model::HostPort;
+
+use crate::{
+    compile::{Attachment, Gateways, Input, sorted},
+    gateway::Gateway,
+    others::CREDENTIAL_KEYS,
+    reason::Reason,
+    resources::ObjectKey,
+    unsupported,
+    verdict::{Report, Subject},
+};
+
+/// A rule, checked.
+#[derive(Debug)]
+pub(crate) struct RulePlan<'a> {
+    pub(crate) object: &'a RelayRule,
+    pub(crate) key: ObjectKey,
+    /// The place of its gateway.
+    pub(crate) gateway: usize,
+    pub(crate) tier: Tier,
+    pub(crate) matches: Match,
+    pub(crate) target: RuleTarget,
+    /// Fields for whose sake its mail waits.
+    pub(crate) waits_for: Vec<String>,
+}
+
+/// Checks all rules.
+pub(crate) fn check<'a>(
+    input: &Input<'a>,
+    gateways: &Gateways<'a>,
+    report: &mut Report,
+) -> Vec<RulePlan<'a>> {
+    let mut plans = Vec::new();
+    for (key, object) in sorted(&input.resources.relay_rules) {
+        let subject = Subject { kind: Kind::RelayRule, key: &key };
+        let attachment = gateways.attach(input, subject, &object.spec.gateway_ref, report);
+        let Attachment::To(place) = attachment else { continue };
+        let Some(gateway) = gateways.at(place) else { continue };
+        let mut check = Check { input, gateway, subject, report };
+        let tier = check.tier(object);
+        let matches = check.matches(object);
+        let (target, waits_for) = check.target(object);
+        // Without its match nobody can say which mail the rule is for, and without its tier not when.
+        if let (Some(tier), Some(matches)) = (tier, matches) {
+            plans.push(RulePlan { object, key, gateway: place, tier, matches, target, waits_for });
+        }
+    }
+    find_shadowed(&plans, report);
+    plans
+}
+
+struct Check<'r, 'a> {
+    input: &'r Input<'a>,
+    gateway: &'r Gateway<'a>,
+    subject: Subject<'r>,
+    report: &'r mut Report,
+}
+
+impl Check<'_, '_> {
+    fn say(&mut self, field: impl Into<String>, reason: Reason, message: impl Into<String>) {
+        self.report.say(self.subject, field, reason, message);
+    }
+
+    fn tier(&mut self, object: &RelayRule) -> Option<Tier> {
+        let own = self.subject.key.namespace == self.gateway.key.namespace;
+        match (object.spec.tier, own) {
+            (Some(RequestedTier::First), true) => Some(Tier::First),
+            (Some(RequestedTier::Default) | None, true) => Some(Tier::Default),
+            (Some(RequestedTier::Tenant) | None, false) => Some(Tier::Tenant),
+            (Some(tier), true) => {
+                let message = format!("tier {tier:?} is for rules of other namespaces: use First or Default");
+                self.say("spec.tier", Reason::TierNotAllowed, message);
+                None
+            }
+            (Some(tier), false) => {
+                let message =
+                    format!("tier {tier:?} is for rules of the gateway's namespace: leave tier out");
+                self.say("spec.tier", Reason::TierNotAllowed, message);
+                None
+            }
+        }
+    }
+
+    fn matches(&mut self, object: &RelayRule) -> Option<Match> {
+        let spec = &object.spec.matches;
+        let lists = !(spec.senders.is_empty() && spec.recipients.is_empty());
+        match (spec.always, lists) {
+            (true, false) => return Some(Match::Always),
+            (true, true) => {
+                let message = "always excludes senders and recipients: keep one or the other";
+                self.say("spec.match", Reason::ConflictingFields, message);
+                return None;
+            }
+            (false, false) => {
+                let message = "the rule would match nothing: name senders or recipients, or set always: true for all mail";
+                self.say("spec.match", Reason::EmptyMatch, message);
+                return None;
+            }
+            (false, true) => {}
+        }
+        let errors = self.report.errors();
+        let senders = self.patterns::<SenderPattern>("spec.match.senders", &spec.senders);
+        let recipients = self.patterns::<AddressPattern>("spec.match.recipients", &spec.recipients);
+        for (place, sender) in senders.iter().enumerate() {
+            if let SenderPattern::Address(pattern) = sender {
+                self.require_grant(&format!("spec.match.senders[{place}]"), pattern);
+            }
+        }
+        // With a pattern left out, a list may come to match more than was meant: all or nothing.
+        (self.report.errors() == errors)
+            .then(|| Match::Addresses { senders: senders.into(), recipients: recipients.into() })
+    }
+
+    fn patterns<P: std::str::FromStr<Err = ParsePatternError>>(
+        &mut self,
+        field: &str,
+        texts: &[String],
+    ) -> Vec<P> {
+        let mut patterns = Vec::with_capacity(texts.len());
+        for (place, text) in texts.iter().enumerate() {
+            match text.parse() {
+                Ok(pattern) => patterns.push(pattern),
+                Err(error) => {
+                    let cure = if text == "<>" {
+                        "; the null reverse-path is a sender, never a recipient"
+                    } else {
+                        ""
+                    };
+                    let message = format!("{text:?}: {error}{cure}");
+                    self.say(format!("{field}[{place}]"), Reason::InvalidPattern, message);
+                }
+            }
+        }
+        patterns
+    }
+
+    fn require_grant(&mut self, field: &str, pattern: &AddressPattern) {
+        let (gateway, own) = (self.gateway, &self.subject.key.namespace);
+        let domain = pattern.domain();
+        if !gateway.grants.allow(&self.input.namespaces, &gateway.key.namespace, own, domain) {
+            let message = format!(
+                "gateway {} does not grant {domain} to namespace {own}; its owner can, by allowedRoutes.grants",
+                gateway.key
+            );
+            self.say(field, Reason::DomainNotGranted, message);
+        }
+    }
+
+    /// Where the mail goes, and for what it must wait first.
+    fn target(&mut self, object: &RelayRule) -> (RuleTarget, Vec<String>) {
+        let withhold = |field: &str| (RuleTarget::Direct, vec![field.to_owned()]);
+        match (&object.spec.relay, &object.spec.direct) {
+            (Some(relay), None) => self.relay(relay),
+            (None, Some(_)) => {
+                // Routing answers 451 to direct delivery by itself until DNS is built.
+                unsupported::judge(unsupported::DIRECT, &(), "", self.subject, self.report);
+                (RuleTarget::Direct, Vec::new())
+            }
+            (Some(_), Some(_)) => {
+                let message = "relay and direct exclude each other: keep one";
+                self.say("spec.relay", Reason::ConflictingFields, message);
+                withhold("relay")
+            }
+            (None, None) => {
+                let message = "say where the mail goes: relay with hosts, or direct: {} for the recipients' own servers";
+                self.say("spec.relay", Reason::MissingField, message);
+                withhold("relay")
+            }
+        }
+    }
+
+    fn relay(&mut self, relay: &Relay) -> (RuleTarget, Vec<String>) {
+        const FIELD: &str = "spec.relay";
+        let errors = self.report.errors();
+        let mut waits_for: Vec<String> = Vec::new();
+        if relay.hosts.is_empty() {
+            self.say("spec.relay.hosts", Reason::EmptyList, "name at least one host");
+        }
+        let mut hosts = Vec::new();
+        for (place, entry) in relay.hosts.iter().enumerate() {
+            let path = format!("{FIELD}.hosts[{place}]");
+            if entry.port == Some(0) {
+                self.say(format!("{path}.port"), Reason::InvalidPort, "0 is not a port: use 1 to 65535");
+            }
+            let field = format!("{path}.host");
+            let host = self.input.host(self.gateway, self.subject, &field, &entry.host, self.report);
+            let Some(host) = host else { continue };
+            waits_for.extend(host.withheld.into_iter().map(|withheld| withheld.field));
+            // An address has no MX: without a port it is meant at SMTP's own (RFC 5321 §4.5.4.2).
+            let is_address = host.name.parse::<std::net::IpAddr>().is_ok();
+            let port = entry.port.or(is_address.then_some(25));
+            if self.gateway.is_reached_at(&host.name, port) {
+                let message = "this is the gateway itself: its mail would come back; name another host";
+                self.say(&field, Reason::ForwardLoop, message);
+            }
+            hosts.push(HostPort { host: host.name, port });
+        }
+        if relay.rate.is_some_and(|rate| rate.per.as_secs() == 0) {
+            self.say(
+                "spec.relay.rate.per",
+                Reason::InvalidDuration,
+                "0s is no time to count in: use at least 1s",
+            );
+        }
+        if let Some(authentication) = &relay.authentication {
+            let field = "spec.relay.authentication.credentialsSecretRef";
+            let name = &authentication.credentials_secret_ref.name;
+            self.input.require_secret(self.subject, field, name, &CREDENTIAL_KEYS, self.report);
+        }
+        let withheld = unsupported::judge(unsupported::RELAY, relay, FIELD, self.subject, self.report);
+        waits_for.extend(withheld.into_iter().map(|withheld| withheld.field));
+        if self.report.errors() > errors {
+            waits_for.push("relay".to_owned());
+        }
+        waits_for.sort();
+        waits_for.dedup();
+        let target =
+            if hosts.is_empty() { RuleTarget::Direct } else { RuleTarget::Relay { hosts: hosts.into() } };
+        (target, waits_for)
+    }
+}
+
+/// A rule after one that always matches, among those that see the same mail, can never take effect.
+fn find_shadowed(plans: &[RulePlan<'_>], report: &mut Report) {
+    let mut order: Vec<&RulePlan<'_>> = plans.iter().filter(|plan| !plan.object.spec.suspend).collect();
+    order.sort_by_key(|plan| (plan.tier, &plan.key.namespace, plan.object.spec.order, &plan.key.name));
+    let mut first: HashMap<usize, &RulePlan<'_>> = HashMap::new();
+    let mut tenant: HashMap<(usize, &str), &RulePlan<'_>> = HashMap::new();
+    let mut default: HashMap<usize, &RulePlan<'_>> = HashMap::new();
+    for plan in order {
+        let own = (plan.gateway, plan.key.namespace.as_str());
+        let before = first.get(&plan.gateway).or_else(|| match plan.tier {
+            Tier::First => None,
+            Tier::Tenant => tenant.get(&own),
+            Tier::Default => default.get(&plan.gateway),
+        });
+        if let Some(before) = before {
+            // Names of another namespace's rules are nobody's business; the gateway's own are not told either.
+            let which = if before.key.namespace == plan.key.namespace {
+                format!("RelayRule {}", before.key)
+            } else {
+                "a rule of the gateway's owner".to_owned()
+            };
+            let subject = Subject { kind: Kind::RelayRule, key: &plan.key };
+            let message =
+                format!("{which} comes first and always matches: give this a smaller order, or remove it");
+            report.say(subject, "spec.order", Reason::Shadowed, message);
+        } else if plan.matches == Match::Always {
+            match plan.tier {
+                Tier::First => drop(first.insert(plan.gateway, plan)),
+                Tier::Tenant => drop(tenant.insert(own, plan)),
+                Tier::Default => drop(default.insert(plan.gateway, plan)),
+            }
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! The one table of what the API has and the nodes cannot do yet. Whoever builds something deletes its row: what the row withheld is then
+//! programmed, for the rest of the compiler always compiles the whole API.
+//!
+//! What would widen access or send a credential fails closed ([`Effect::Withheld`]); what merely lacks comfort is left out with a warning
+//! ([`Effect::Ignored`]). Pure.
+
+use posthouse_crds::{
+    Kind, MailDomainSpec, MailGatewaySpec,
+    mail_domain::{Forward, Release},
+    mail_gateway::{ConnectivityMode, Listener, Protocol, RedisTopology, RelayAuthentication, RelayControl},
+    relay_rule::Relay,
+    tls::{TlsMode, TlsVerify},
+};
+
+use crate::{
+    reason::Reason,
+    verdict::{Report, Subject},
+};
+
+/// What becomes of the part of a resource that a row is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Effect {
+    /// The rest holds without it.
+    Ignored,
+    /// Nothing of it is programmed: a listener is not bound, mail waits, nobody relays.
+    Withheld,
+}
+
+/// One thing that is not built yet.
+pub(crate) struct Row<T> {
+    /// The field, relative to the part that the table is about.
+    field: &'static str,
+    /// Whether the part uses it.
+    used: fn(&T) -> bool,
+    /// What becomes of the part.
+    effect: Effect,
+    /// What happens instead, for people.
+    instead: &'static str,
+}
+
+const fn ignored<T>(field: &'static str, used: fn(&T) -> bool, instead: &'static str) -> Row<T> {
+    Row { field, used, effect: Effect::Ignored, instead }
+}
+
+const fn withheld<T>(field: &'static str, used: fn(&T) -> bool, instead: &'static str) -> Row<T> {
+    Row { field, used, effect: Effect::Withheld, instead }
+}
+
+/// Kinds of which nothing is built.
+pub(crate) const KINDS: &[(Kind, &str)] = &[
+    (Kind::Pop3Account, "nothing is picked up"),
+    (Kind::EtrnSchedule, "no server is asked"),
+    (Kind::MailSchedule, "it never fires"),
+    (Kind::MailUser, "nobody can authenticate"),
+];
+
+/// Listeners.
+pub(crate) const LISTENER: &[Row<Listener>] = &[
+    withheld(
+        "protocol",
+        |l| l.protocol == Protocol::Odmr,
+        "Odmr is not spoken, so the listener is not bound",
+    ),
+    withheld(
+        "protocol",
+        |l| l.protocol == Protocol::Pop3,
+        "Pop3 is not spoken, so the listener is not bound",
+    ),
+    withheld(
+        "tls",
+        |l| l.tls.as_ref().is_some_and(|tls| tls.mode != TlsMode::Disabled),
+        "the listener is not bound, for without TLS it would take passwords and mail in the clear",
+    ),
+    withheld(
+        "proxyProtocol",
+        |l| l.proxy_protocol.is_some(),
+        "the listener is not bound, for without it every client would seem to be the load balancer",
+    ),
+    ignored(
+        "protocol",
+        |l| l.protocol == Protocol::Submission,
+        "no login is offered, so only clients of relayControl.networks can submit",
+    ),
+];
+
+/// What a gateway says as a whole.
+pub(crate) const GATEWAY: &[Row<MailGatewaySpec>] = &[
+    ignored("spec.nodes", |g| g.nodes.is_some(), "no pods are made"),
+    ignored("spec.service", |g| g.service.is_some(), "no Service is made"),
+    ignored("spec.autoscaling", |g| g.autoscaling.is_some(), "the number of nodes stays as it is"),
+    ignored(
+        "spec.replicas",
+        |g| g.replicas.is_some_and(|replicas| replicas != 1),
+        "as many nodes run as the command line says",
+    ),
+    ignored("spec.resolver", |g| g.resolver.is_some(), "the system's resolver is asked, without DNSSEC"),
+    ignored(
+        "spec.connectivity",
+        |g| g.connectivity.as_ref().is_some_and(|c| c.mode == ConnectivityMode::Scheduled),
+        HELD,
+    ),
+    ignored(
+        "spec.limits.messagesPerHour",
+        |g| g.limits.as_ref().is_some_and(|l| l.messages_per_hour.is_some()),
+        NO_LIMIT,
+    ),
+    ignored(
+        "spec.limits.connections",
+        |g| g.limits.as_ref().is_some_and(|l| l.connections.is_some()),
+        NO_LIMIT,
+    ),
+    ignored(
+        "spec.limits.unknownRecipients",
+        |g| g.limits.as_ref().is_some_and(|l| l.unknown_recipients.is_some()),
+        NO_LIMIT,
+    ),
+    ignored(
+        "spec.limits.failedCommands",
+        |g| g.limits.as_ref().is_some_and(|l| l.failed_commands.is_some()),
+        NO_LIMIT,
+    ),
+    ignored(
+        "spec.queue.redis.topology",
+        |g| {
+            let redis = g.queue.as_ref().and_then(|queue| queue.redis.as_ref());
+            redis.is_some_and(|redis| redis.topology != RedisTopology::Standalone)
+        },
+        "only a standalone Redis can keep the queue",
+    ),
+];
+
+const NO_LIMIT: &str = "there is no such limit";
+
+/// Who may relay.
+pub(crate) const RELAY_CONTROL: &[Row<RelayControl>] = &[
+    withheld(
+        "authentication",
+        |r| r.authentication == Some(RelayAuthentication::Required),
+        "no login is offered, so nobody relays",
+    ),
+    ignored(
+        "authentication",
+        |r| r.authentication == Some(RelayAuthentication::Optional),
+        "no login is offered, so only networks relay",
+    ),
+    ignored("popBeforeSmtp", |r| r.pop_before_smtp.is_some(), "a POP3 login lets nobody relay"),
+];
+
+/// What a domain says as a whole.
+pub(crate) const DOMAIN: &[Row<MailDomainSpec>] = &[
+    ignored(
+        "spec.localDelivery.maildrop",
+        |d| d.local_delivery.as_ref().is_some_and(|l| l.maildrop.is_some()),
+        "mail is kept in the queue, where POP3 cannot fetch it yet",
+    ),
+    ignored("spec.footer", |d| d.footer.is_some(), "mail leaves without it"),
+];
+
+/// Who may release a held queue.
+pub(crate) const RELEASE: &[Row<Release>] = &[
+    ignored("spec.release.etrn", |r| r.etrn.is_some(), HELD),
+    ignored("spec.release.atrn", |r| r.atrn.is_some(), HELD),
+    ignored("spec.release.pop3", |r| r.pop3.is_some(), HELD),
+    ignored("spec.release.scheduleRef", |r| r.schedule_ref.is_some(), HELD),
+];
+
+const HELD: &str = "what is held waits for `posthouse-node queue release`";
+
+/// Where unknown recipients are forwarded to.
+pub(crate) const FORWARD: &[Row<Forward>] =
+    &[withheld("port", |f| f.port.is_none(), "MX records are not asked, so the mail waits; give a port")];
+
+/// How a rule relays.
+pub(crate) const RELAY: &[Row<Relay>] = &[
+    withheld(
+        "authentication",
+        |r| r.authentication.is_some(),
+        "the rule's mail waits, for no login can be sent",
+    ),
+    withheld(
+        "tls.verify",
+        |r| r.tls.as_ref().is_some_and(|tls| tls.verify == Some(TlsVerify::Required)),
+        "the rule's mail waits, for it must not go out in the clear",
+    ),
+    withheld(
+        "tls.mode",
+        |r| r.tls.as_ref().is_some_and(|tls| tls.mode == TlsMode::Implicit),
+        "the rule's mail waits, for such a host cannot be spoken to in the clear",
+    ),
+    ignored(
+        "tls.mode",
+        |r| {
+            r.tls
+                .as_ref()
+                .is_some_and(|tls| tls.mode == TlsMode::StartTls && tls.verify != Some(TlsVerify::Required))
+        },
+        "the mail goes out in the clear",
+    ),
+    withheld(
+        "hosts",
+        |r| r.hosts.iter().any(|host| host.port.is_none() && host.host.parse::<std::net::IpAddr>().is_err()),
+        "MX records are not asked, so the rule's mail waits; give each host a port",
+    ),
+    ignored("rate", |r| r.rate.is_some(), "mail goes out as fast as it can"),
+];
+
+/// Direct delivery, by rule or because none matches.
+pub(crate) const DIRECT: &[Row<()>] =
+    &[withheld("spec.direct", |()| true, "MX records are not asked, so the rule's mail gets 451")];
+
+/// A field that keeps its part from being programmed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Withheld {
+    /// The field, without `spec.`: as a snapshot marks what it withholds.
+    pub(crate) field: String,
+    /// What happens instead, for people.
+    pub(crate) instead: &'static str,
+}
+
+/// Reports what a part uses that is not built yet; gives what of it keeps the part from being programmed.
+pub(crate) fn judge<T>(
+    rows: &[Row<T>],
+    part: &T,
+    path: &str,
+    subject: Subject<'_>,
+    report: &mut Report,
+) -> Vec<Withheld> {
+    let mut withheld = Vec::new();
+    for row in rows.iter().filter(|row| (row.used)(part)) {
+        let dot = if path.is_empty() || row.field.is_empty() { "" } else { "." };
+        let field = format!("{path}{dot}{}", row.field);
+        report.say_with_status(
+            subject,
+            field.clone(),
+            Reason::NotSupportedYet,
+            row.effect == Effect::Ignored,
+            format!("not supported yet: {}", row.instead),
+        );
+        if row.effect == Effect::Withheld {
+            let field = field.strip_prefix("spec.").unwrap_or(&field).to_owned();
+            withheld.push(Withheld { field, instead: row.instead });
+        }
+    }
+    withheld
+}
+
+/// Hosts that resources of other namespaces name: whether the address must be checked when it is connected to.
+pub(crate) const EGRESS: &[Row<bool>] = &[withheld(
+    "",
+    |unchecked| *unchecked,
+    "the address of a name is not checked against egress.deniedNetworks, so the mail waits; give an address, or have the name \
+     listed in the gateway's egress.allowedHosts",
+)];
+
+/// Reports an object of a kind that is not built yet.
+pub(crate) fn judge_kind(subject: Subject<'_>, report: &mut Report) {
+    if let Some((_, instead)) = KINDS.iter().find(|(kind, _)| *kind == subject.kind) {
+        let message = format!("{} is not supported yet: {instead}", subject.kind);
+        report.say_with_status(subject, "", Reason::NotSupportedYet, false, message);
+    }
+}

@@ -1,0 +1,137 @@
+//! Manifests in, verdicts and snapshots out, as files: `tests/golden/NAME.in.yaml` → `NAME.out.yaml`. `UPDATE_GOLDEN=1` writes what comes out;
+//! read it before you commit it.
+//!
+//! The first lines of an input may say `# environment: Cluster`, and `# admitted` where the schema would refuse what the compiler must
+//! also stand (an older definition may still be in a cluster).
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+use posthouse_compiler::{Compilation, Context, Environment, Reason, Resources, compile};
+use posthouse_config::Snapshot;
+use posthouse_crds::Object;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+fn folder() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden")
+}
+
+fn inputs() -> Vec<PathBuf> {
+    let mut paths: Vec<_> = fs::read_dir(folder()).unwrap().map(|file| file.unwrap().path()).collect();
+    paths.retain(|path| path.to_string_lossy().ends_with(".in.yaml"));
+    paths.sort();
+    paths
+}
+
+fn read(text: &str) -> (Resources, Context) {
+    let header = text.lines().take_while(|line| line.starts_with('#')).collect::<Vec<_>>();
+    let admitted = header.contains(&"# admitted");
+    let environment =
+        if header.contains(&"# environment: Cluster") { Environment::Cluster } else { Environment::Local };
+    let mut resources = Resources::default();
+    for document in serde_yaml::Deserializer::from_str(text) {
+        let document = Value::deserialize(document).unwrap();
+        match document["kind"].as_str().unwrap() {
+            "Secret" => resources.secrets.push(serde_json::from_value(document).unwrap()),
+            "Namespace" => resources.namespaces.push(serde_json::from_value(document).unwrap()),
+            _ if admitted => resources.add(Object::read_admitted(document).unwrap()),
+            _ => resources.add(Object::read(document).unwrap()),
+        }
+    }
+    (resources, Context { environment, ..Context::default() })
+}
+
+fn written(compilation: &Compilation) -> String {
+    let verdicts: Vec<_> = compilation
+        .verdicts
+        .iter()
+        .map(|verdict| {
+            let field = verdict.field.as_ref().map(|field| format!(" {field}")).unwrap_or_default();
+            json!({
+                "at": format!("{} {}{field}", verdict.kind, verdict.key),
+                "is": format!("{} {}: {}={}", verdict.severity, verdict.reason, verdict.condition, verdict.status),
+                "message": verdict.message,
+            })
+        })
+        .collect();
+    let snapshots: serde_json::Map<_, _> = compilation
+        .snapshots
+        .iter()
+        .map(|(key, snapshot)| (key.to_string(), serde_json::to_value(snapshot).unwrap()))
+        .collect();
+    serde_yaml::to_string(&json!({ "snapshots": snapshots, "verdicts": verdicts })).unwrap()
+}
+
+#[test]
+fn every_input_compiles_to_its_output() {
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    let mut different = Vec::new();
+    for path in inputs() {
+        let (resources, context) = read(&fs::read_to_string(&path).unwrap());
+        let found = written(&compile(&resources, &context));
+        let golden = PathBuf::from(path.to_string_lossy().replace(".in.yaml", ".out.yaml"));
+        if update {
+            fs::write(&golden, &found).unwrap();
+        } else if fs::read_to_string(&golden).unwrap_or_default() != found {
+            different.push(format!("{} should be\n{found}", golden.display()));
+        }
+    }
+    assert!(different.is_empty(), "{}", different.join("\n"));
+}
+
+#[test]
+fn every_reason_is_in_some_output() {
+    let mut seen = BTreeSet::new();
+    for path in inputs() {
+        let (resources, context) = read(&fs::read_to_string(&path).unwrap());
+        seen.extend(compile(&resources, &context).verdicts.into_iter().map(|verdict| verdict.reason));
+    }
+    let unseen: Vec<_> = Reason::ALL.iter().filter(|reason| !seen.contains(reason)).collect();
+    assert!(unseen.is_empty(), "no golden file has {unseen:?}");
+}
+
+#[test]
+fn the_order_of_the_input_does_not_matter() {
+    for path in inputs() {
+        let (mut resources, context) = read(&fs::read_to_string(&path).unwrap());
+        let forwards = written(&compile(&resources, &context));
+        resources.gateways.reverse();
+        resources.domains.reverse();
+        resources.recipients.reverse();
+        resources.relay_rules.reverse();
+        resources.users.reverse();
+        assert_eq!(forwards, written(&compile(&resources, &context)), "{}", path.display());
+    }
+}
+
+#[test]
+fn every_snapshot_is_one_that_a_node_reads() {
+    for path in inputs() {
+        let (resources, context) = read(&fs::read_to_string(&path).unwrap());
+        for snapshot in compile(&resources, &context).snapshots.values() {
+            let decoded = Snapshot::decode(&snapshot.encode().unwrap()).unwrap();
+            assert_eq!(decoded, *snapshot, "{}", path.display());
+        }
+    }
+}
+
+#[test]
+fn what_is_compiled_again_with_its_claims_comes_out_the_same() {
+    for path in inputs() {
+        let (resources, mut context) = read(&fs::read_to_string(&path).unwrap());
+        let first = compile(&resources, &context);
+        context.claims = first.claims.clone();
+        let second = compile(&resources, &context);
+        assert_eq!(
+            (&first.snapshots, &first.claims),
+            (&second.snapshots, &second.claims),
+            "{}",
+            path.display()
+        );
+    }
+}
