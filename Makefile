@@ -1,6 +1,6 @@
 # Thin targets; what they do lies in scripts and crates.
 .DEFAULT_GOAL := help
-.PHONY: help run test bench-probe fmt lint
+.PHONY: help run test bench bench-probe fmt lint
 
 CARGO ?= cargo
 # ONCE=1: end when the quickstart's letters have arrived.
@@ -19,6 +19,11 @@ test: ## install what the tests need, run them all
 	@.ci/setup
 	@$(CARGO) build --locked --workspace --bins
 	@$(CARGO) test --locked --workspace --no-fail-fast
+
+bench: ## intake and end to end, beside a tuned Postfix (target/bench/relay.json)
+	@.ci/setup
+	@$(CARGO) build --locked --release -p posthouse-operator -p posthouse-node --bins
+	@$(CARGO) bench --locked -p posthouse-tests --bench relay -- $(ARGS)
 
 bench-probe: ## durable writes: redb, a log, Redis and Valkey (decision 0001)
 	@.ci/setup

@@ -1,0 +1,247 @@
+//! The benchmark of the whole: smtp-source → gateway → smtp-sink, beside a tuned Postfix that carries the same load.
+//!
+//! Per repetition each pattern (20 and 100 sessions, one and many messages per session) is run on each system in turn, so that a noisy
+//! machine is noisy for all; the results are medians, and the ratios to Postfix are medians of the ratios within a repetition. *Intake* is the rate at which
+//! smtp-source got its 250s; *end to end* counts until smtp-sink has them all. Both sides are durable: Postfix syncs a file per
+//! message, Redis and Valkey run with `appendfsync always` and AOF rewrite on.
+//!
+//! It writes `target/bench/relay.json` and prints a table. Postfix wants root.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+use posthouse_tests::binaries::target_folder;
+use posthouse_tests::gateway::{Gateway, Options};
+use posthouse_tests::manifests::Manifests;
+use posthouse_tests::peers::postfix::Postfix;
+use posthouse_tests::peers::{Load, SmtpSink};
+use posthouse_tests::store::{self, Flavor, Server};
+use serde_json::json;
+
+/// More than any run takes on a machine that is worth a measurement.
+const BOUND: Duration = Duration::from_mins(10);
+
+/// What makes Postfix fast at this: many processes, no delay at intake, no limit by destination, no look-ups.
+const TUNED: &str = "\
+default_process_limit = 250
+default_destination_concurrency_limit = 100
+initial_destination_concurrency = 100
+smtpd_client_connection_count_limit = 0
+smtpd_client_event_limit_exceptions = 127.0.0.0/8
+qmgr_message_active_limit = 40000
+qmgr_message_recipient_limit = 40000
+smtp_dns_support_level = disabled
+";
+
+/// Compares the gateway with Postfix, under load.
+#[derive(Parser)]
+struct Arguments {
+    /// Messages per run.
+    #[arg(long, default_value_t = 8000)]
+    messages: usize,
+    /// Octets of a message's text.
+    #[arg(long, default_value_t = 4096)]
+    size: usize,
+    /// Repetitions.
+    #[arg(long, default_value_t = 5)]
+    reps: usize,
+    /// Only these: postfix, redis, valkey, embedded.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    /// Cargo passes it.
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// A system under test with the sink behind it. Fields drop in order: what sends goes before what it sends to.
+struct System {
+    name: &'static str,
+    address: SocketAddr,
+    _relay: Relay,
+    _server: Option<Server>,
+    _manifests: Option<Manifests>,
+    sink: SmtpSink,
+    folder: tempfile::TempDir,
+}
+
+/// Held, for its end is the end of what it runs.
+enum Relay {
+    Postfix { _held: Box<Postfix> },
+    Gateway { _held: Box<Gateway> },
+}
+
+#[derive(Clone, Copy)]
+struct Sample {
+    intake: f64,
+    end_to_end: f64,
+}
+
+/// (system, sessions, many messages per session)
+type Case = (&'static str, usize, bool);
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let bench = target_folder()?.join("bench");
+    fs::create_dir_all(&bench)?;
+    let mut samples: BTreeMap<Case, Vec<Sample>> = BTreeMap::new();
+    for rep in 1..=arguments.reps {
+        for sessions in [20, 100] {
+            for keep in [false, true] {
+                for name in ["postfix", "redis", "valkey", "embedded"] {
+                    if !arguments.only.is_empty() && !arguments.only.iter().any(|only| only == name) {
+                        continue;
+                    }
+                    eprintln!("repetition {rep}: {name}, {sessions} sessions, {}", pattern(keep));
+                    // A new system for each run: none inherits another run's caches, logs or backlog.
+                    let mut system = System::start(name)?;
+                    let sample = run(&mut system, sessions, keep, &arguments)?;
+                    samples.entry((name, sessions, keep)).or_default().push(sample);
+                }
+            }
+        }
+    }
+    print(&samples)?;
+    let file = bench.join("relay.json");
+    fs::write(&file, serde_json::to_vec_pretty(&report(&samples, &arguments))?)?;
+    eprintln!("written: {}", file.display());
+    Ok(())
+}
+
+impl System {
+    fn start(name: &'static str) -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let sink = SmtpSink::start(folder.path())?;
+        if name == "postfix" {
+            let next = sink.address();
+            let postfix = Postfix::start(&format!("{TUNED}relayhost = [{}]:{}\n", next.ip(), next.port()))?;
+            let address = postfix.address();
+            let relay = Relay::Postfix { _held: Box::new(postfix) };
+            return Ok(Self { name, address, _relay: relay, _server: None, _manifests: None, sink, folder });
+        }
+        let flavor = Flavor::ALL.into_iter().find(|flavor| flavor.name() == name);
+        let server =
+            flavor.map(|flavor| Server::start_with(flavor, store::Options::default())).transpose()?;
+        let manifests = Manifests::relay_to(sink.address())?;
+        let options = Options { redis: server.as_ref().map(Server::url), ..Options::default() };
+        let gateway = Gateway::start_with(manifests.path(), options)?;
+        let address = gateway.smtp()?;
+        let relay = Relay::Gateway { _held: Box::new(gateway) };
+        Ok(Self { name, address, _relay: relay, _server: server, _manifests: Some(manifests), sink, folder })
+    }
+}
+
+fn run(system: &mut System, sessions: usize, keep: bool, arguments: &Arguments) -> Result<Sample> {
+    let load = |messages| Load {
+        sessions: sessions.min(messages),
+        messages,
+        size: arguments.size,
+        keep,
+        from: "a@src.test".to_owned(),
+        to: "b@dst.test".to_owned(),
+    };
+    // A short load first: processes are forked and pages are touched before the clock runs.
+    let warm = 200.min(arguments.messages);
+    load(warm).run(system.address, system.folder.path(), BOUND)?;
+    system.sink.until_messages(warm as u64, BOUND)?;
+
+    let begin = Instant::now();
+    let intake = load(arguments.messages).run(system.address, system.folder.path(), BOUND)?;
+    let wanted = (warm + arguments.messages) as u64;
+    system.sink.until_messages(wanted, BOUND)?;
+    let end_to_end = begin.elapsed();
+    let arrived = system.sink.messages()?;
+    ensure!(arrived == wanted, "{} delivered {arrived} of {wanted} messages", system.name);
+    #[allow(clippy::cast_precision_loss, reason = "a count of messages")]
+    let rate = |time: Duration| arguments.messages as f64 / time.as_secs_f64();
+    Ok(Sample { intake: rate(intake), end_to_end: rate(end_to_end) })
+}
+
+fn print(samples: &BTreeMap<Case, Vec<Sample>>) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(
+        out,
+        "| system | sessions | messages per session | intake msg/s | end to end msg/s | intake ÷ Postfix | end to end ÷ Postfix |"
+    )?;
+    writeln!(out, "|---|---|---|---|---|---|---|")?;
+    for (case, own) in samples {
+        let (name, sessions, keep) = case;
+        let ratio = |value: fn(&Sample) -> f64| {
+            ratios(samples, *case, value).map_or("–".to_owned(), |ratio| format!("{:.2}", ratio.median))
+        };
+        let intake = spread(own.iter().map(|sample| sample.intake));
+        let end = spread(own.iter().map(|sample| sample.end_to_end));
+        writeln!(
+            out,
+            "| {name} | {sessions} | {} | {intake} | {end} | {} | {} |",
+            pattern(*keep),
+            ratio(|sample| sample.intake),
+            ratio(|sample| sample.end_to_end)
+        )?;
+    }
+    Ok(())
+}
+
+fn report(samples: &BTreeMap<Case, Vec<Sample>>, arguments: &Arguments) -> serde_json::Value {
+    let results = samples.iter().map(|(case, own)| {
+        let (name, sessions, keep) = case;
+        json!({
+            "system": name,
+            "sessions": sessions,
+            "messages_per_session": pattern(*keep),
+            "intake_per_second": spread(own.iter().map(|sample| sample.intake)).json(),
+            "end_to_end_per_second": spread(own.iter().map(|sample| sample.end_to_end)).json(),
+            "intake_to_postfix": ratios(samples, *case, |sample| sample.intake).map(|ratio| ratio.json()),
+            "end_to_end_to_postfix": ratios(samples, *case, |sample| sample.end_to_end).map(|ratio| ratio.json()),
+        })
+    });
+    json!({
+        "benchmark": "relay",
+        "cores": std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
+        "messages": arguments.messages,
+        "text_octets": arguments.size,
+        "repetitions": arguments.reps,
+        "results": results.collect::<Vec<_>>(),
+    })
+}
+
+fn pattern(keep: bool) -> &'static str {
+    if keep { "many" } else { "one" }
+}
+
+/// This case's values over Postfix's of the same repetition.
+fn ratios(samples: &BTreeMap<Case, Vec<Sample>>, case: Case, value: fn(&Sample) -> f64) -> Option<Spread> {
+    let postfix = samples.get(&("postfix", case.1, case.2))?;
+    let own = samples.get(&case)?;
+    Some(spread(own.iter().zip(postfix).map(|(own, postfix)| value(own) / value(postfix))))
+}
+
+struct Spread {
+    median: f64,
+    min: f64,
+    max: f64,
+}
+
+impl Spread {
+    fn json(&self) -> serde_json::Value {
+        let rounded = |value: f64| (value * 100.0).round() / 100.0;
+        json!({"median": rounded(self.median), "min": rounded(self.min), "max": rounded(self.max)})
+    }
+}
+
+impl std::fmt::Display for Spread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{:.0} ({:.0}-{:.0})", self.median, self.min, self.max)
+    }
+}
+
+fn spread(values: impl Iterator<Item = f64>) -> Spread {
+    let mut values: Vec<f64> = values.collect();
+    values.sort_by(f64::total_cmp);
+    let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
+    Spread { median: at(values.len() / 2), min: at(0), max: at(values.len().saturating_sub(1)) }
+}
