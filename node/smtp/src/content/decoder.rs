@@ -76,7 +76,10 @@ impl Decoder {
             self.line += length;
             place += length;
             if self.line > CONTENT_LINE {
-                return Scan { content: place, next: Next::Bad(BadContent::LineTooLong) };
+                // Stops at the very octet that is too much, so that nothing depends on how the input was cut.
+                let beyond = self.line - CONTENT_LINE - 1;
+                self.line -= beyond;
+                return Scan { content: place - beyond, next: Next::Bad(BadContent::LineTooLong) };
             }
             match rest.get(length..).unwrap_or_default() {
                 [b'\r', b'\n', ..] => {

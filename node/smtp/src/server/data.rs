@@ -89,20 +89,15 @@ impl Content {
         if scan.next == Next::StuffedDot {
             input.consume(1);
         }
+        // Size first: what is too much and what is bad are judged in the order of the octets, however they were cut.
+        if !self.count(core, piece.len() as u64) {
+            return (State::Closed, ContentStep::Close(ClosedBy::Violation));
+        }
         if let Some(bad) = bad {
             return self.refuse_bad(core, bad);
         }
-        if self.refused.is_some() {
-            return self.swallow(core, input, piece.len() as u64, scan.next);
-        }
-        if !piece.is_empty() {
+        if !piece.is_empty() && self.refused.is_none() {
             let octets = input.slice(piece.clone());
-            self.size += octets.len() as u64;
-            if core.settings.message_size.is_some_and(|limit| self.size > limit) {
-                // RFC 1870 §6.3: the rest is read, and the reply comes at the end
-                self.refuse(core, Discard::TooLarge, reply::too_large());
-                return self.ended(core, input, scan.next);
-            }
             self.headers.observe(octets);
             self.eight_bit = self.eight_bit || !octets.is_ascii();
             if scan.next == Next::End {
@@ -131,21 +126,22 @@ impl Content {
         }
     }
 
-    fn swallow(
-        mut self,
-        core: &mut Core,
-        input: &mut Input,
-        length: u64,
-        next: Next,
-    ) -> (State, ContentStep) {
+    /// Counts octets of content; false if so much refused content came that the session ends.
+    fn count(&mut self, core: &mut Core, length: u64) -> bool {
         if let Some((reply, swallowed)) = &mut self.refused {
             *swallowed = swallowed.saturating_add(length);
             if *swallowed > SWALLOW_BOUND {
                 core.say(reply);
-                return (State::Closed, ContentStep::Close(ClosedBy::Violation));
+                return false;
             }
+            return true;
         }
-        self.ended(core, input, next)
+        self.size = self.size.saturating_add(length);
+        if core.settings.message_size.is_some_and(|limit| self.size > limit) {
+            // RFC 1870 §6.3: the rest is read, and the reply comes at the end
+            self.refuse(core, Discard::TooLarge, reply::too_large());
+        }
+        true
     }
 
     fn refuse_bad(mut self, core: &mut Core, bad: BadContent) -> (State, ContentStep) {

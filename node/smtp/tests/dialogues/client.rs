@@ -1,0 +1,228 @@
+//! Plays the server against the client session.
+//!
+//! Directives: `lmtp`, `refuse-8bit` change the settings before the greeting; `again` starts another session with the default settings; `from PATH`,
+//! `to MAILBOX` (any number), `size N`, `8bit`, `content TEXT` make up the next transaction, `send` begins it (size defaults to that of the
+//! content); `abort-content`, `abort-dot` give it up just before its first octet or its final dot; `pause-dot` leaves the final dot out until `dot`;
+//! `quit`, `lost`, `timeout` happen; `waits KIND` says which timer runs; `open` and `over` say whether the session is.
+
+use std::{collections::VecDeque, fmt::Write as _};
+
+use posthouse_model::Reply;
+use posthouse_smtp::client::{
+    Cause, Closed, Delivery, EightBit, Event, Loss, Origin, Refusal, Session, Settings, Transaction,
+};
+
+use crate::transcript::{Cut, Side, Step, Transcript, expect, octets, unescape};
+
+struct Play {
+    settings: Settings,
+    session: Option<Session>,
+    transaction: Transaction,
+    size: Option<u64>,
+    content: Vec<u8>,
+    stop: Stop,
+    said: Vec<u8>,
+    events: VecDeque<String>,
+    place: String,
+}
+
+/// Where the driver stops a transaction.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stop {
+    Nowhere,
+    BeforeContent,
+    BeforeDot,
+    PauseDot,
+}
+
+pub(crate) fn play(transcript: &Transcript, cut: Cut) {
+    let mut play = Play::new();
+    for (line, step) in &transcript.steps {
+        play.place = format!("{}:{line} ({cut:?})", transcript.path);
+        match step {
+            Step::Say(Side::Server, lines) => play.send(&octets(lines), cut),
+            Step::Say(Side::Client, lines) => {
+                play.pump();
+                play.write();
+                expect(&mut play.said, lines, &play.place);
+            }
+            Step::Event(expected) => {
+                play.pump();
+                assert_eq!(play.events.pop_front().as_ref(), Some(expected), "{}", play.place);
+            }
+            Step::Directive(words) => {
+                play.directive(&words.iter().map(String::as_str).collect::<Vec<_>>(), cut);
+            }
+        }
+    }
+    play.end();
+}
+
+impl Play {
+    fn new() -> Self {
+        Self {
+            settings: Settings::smtp("mail.example.com".parse().unwrap()),
+            session: None,
+            transaction: Self::no_transaction(),
+            size: None,
+            content: Vec::new(),
+            stop: Stop::Nowhere,
+            said: Vec::new(),
+            events: VecDeque::new(),
+            place: String::new(),
+        }
+    }
+
+    fn no_transaction() -> Transaction {
+        Transaction::new("<a@example.com>".parse().unwrap(), Vec::new(), 0)
+    }
+
+    fn session(&mut self) -> &mut Session {
+        let settings = &self.settings;
+        self.session.get_or_insert_with(|| Session::new(settings.clone()))
+    }
+
+    fn end(&mut self) {
+        self.pump();
+        self.write();
+        assert!(self.said.is_empty(), "{}: also said {:?}", self.place, String::from_utf8_lossy(&self.said));
+        assert!(self.events.is_empty(), "{}: also told {:?}", self.place, self.events);
+    }
+
+    fn send(&mut self, octets: &[u8], cut: Cut) {
+        self.write();
+        for mut piece in cut.pieces(octets) {
+            while !piece.is_empty() && !self.session().is_closed() {
+                let taken = self.session().receive(piece);
+                assert!(taken > 0, "{}: stuck", self.place);
+                piece = &piece[taken..];
+                self.pump();
+            }
+        }
+    }
+
+    fn write(&mut self) {
+        let output = self.session().output().to_vec();
+        self.said.extend_from_slice(&output);
+        self.session().written(output.len());
+    }
+
+    fn pump(&mut self) {
+        while let Some(event) = self.session().next_event() {
+            match event {
+                Event::Ready => self.events.push_back("ready".to_owned()),
+                Event::ContentDue => self.send_content(),
+                Event::Finished(deliveries) => {
+                    self.events.extend(deliveries.iter().map(describe_delivery));
+                }
+                Event::Closed(closed) => self.events.push_back(describe_closed(&closed)),
+            }
+        }
+    }
+
+    fn send_content(&mut self) {
+        if self.stop == Stop::BeforeContent {
+            return self.session().abort();
+        }
+        self.session().begin_content();
+        for piece in self.content.clone().chunks(3) {
+            self.session().content(piece);
+            self.write();
+        }
+        match self.stop {
+            Stop::BeforeDot => self.session().abort(),
+            Stop::PauseDot => {}
+            _ => self.session().finish_content(),
+        }
+    }
+
+    fn directive(&mut self, words: &[&str], cut: Cut) {
+        let place = self.place.clone();
+        match words {
+            ["whole"] => {}
+            ["lmtp"] => self.settings = Settings::lmtp("mail.example.com".parse().unwrap()),
+            ["refuse-8bit"] => self.settings.eight_bit = EightBit::Refuse,
+            ["again"] => {
+                self.end();
+                *self = Self::new();
+            }
+            ["from", path] => self.transaction.reverse_path = path.parse().unwrap(),
+            ["to", mailbox] => self.transaction.recipients.push(mailbox.parse().unwrap()),
+            ["size", number] => self.size = Some(number.parse().unwrap()),
+            ["8bit"] => self.transaction.eight_bit = true,
+            ["content", text @ ..] => self.content = unescape(&text.join(" ")),
+            ["send"] => {
+                self.transaction.size = self.size.take().unwrap_or(self.content.len() as u64);
+                let transaction = std::mem::replace(&mut self.transaction, Self::no_transaction());
+                self.session().begin(transaction);
+            }
+            ["abort-content"] => self.stop = Stop::BeforeContent,
+            ["abort-dot"] => self.stop = Stop::BeforeDot,
+            ["pause-dot"] => self.stop = Stop::PauseDot,
+            ["dot"] => {
+                self.stop = Stop::Nowhere;
+                self.session().finish_content();
+            }
+            ["abort"] => self.session().abort(),
+            ["quit"] => self.session().quit(),
+            ["lost"] => self.session().connection_lost(),
+            ["timeout"] => self.session().time_out(),
+            ["premature", text @ ..] => {
+                // What the session has to say is not written before this arrives.
+                let octets = unescape(&text.join(" "));
+                for piece in cut.pieces(&octets) {
+                    self.session().receive(piece);
+                    self.pump();
+                }
+            }
+            ["waits", what] => assert_eq!(format!("{:?}", self.session().wait()), *what, "{place}"),
+            ["open"] => assert!(!self.session().is_closed(), "{place}"),
+            ["over"] => {
+                self.pump();
+                assert!(self.session().is_closed(), "{place}");
+            }
+            other => panic!("{place}: what is {other:?}?"),
+        }
+    }
+}
+
+fn describe_delivery(delivery: &Delivery) -> String {
+    match delivery {
+        Delivery::Accepted(reply) => format!("accepted {}", one_line(reply)),
+        Delivery::Refused(refusal) => format!("refused {}", describe_refusal(refusal)),
+        Delivery::Lost(loss) => format!("lost {}", describe_loss(*loss)),
+        Delivery::Aborted => "aborted".to_owned(),
+    }
+}
+
+fn describe_refusal(refusal: &Refusal) -> String {
+    let class = if refusal.is_permanent() { "permanent" } else { "transient" };
+    let origin = if refusal.origin == Origin::Local { " locally" } else { "" };
+    format!("{class}{origin} {:?} {}", refusal.stage, one_line(&refusal.reply))
+}
+
+/// A reply of several lines in one line of a transcript.
+fn one_line(reply: &Reply) -> String {
+    reply.to_string().replace('\n', "⏎")
+}
+
+fn describe_loss(loss: Loss) -> String {
+    let mut text = format!("{:?} ", loss.stage);
+    let _ = match loss.cause {
+        Cause::Protocol(error) => write!(text, "{error:?}"),
+        cause => write!(text, "{cause:?}"),
+    };
+    if loss.final_dot_sent {
+        text += " after the final dot";
+    }
+    text
+}
+
+fn describe_closed(closed: &Closed) -> String {
+    match closed {
+        Closed::Quit => "closed quit".to_owned(),
+        Closed::Refused(refusal) => format!("closed {}", describe_refusal(refusal)),
+        Closed::Lost(loss) => format!("closed lost {}", describe_loss(*loss)),
+        Closed::Aborted => "closed aborted".to_owned(),
+    }
+}
