@@ -138,6 +138,7 @@ pub(crate) fn check<'a>(
     }
     recipients::collect(&mut plans, input, report);
     loops::cut_recipient_loops(&mut plans, report);
+    recipients::drop_unknown_targets(&mut plans, report);
     loops::cut_forward_loops(&mut plans, gateways, report);
     queues::settle(&mut plans, input, claims, report);
     plans

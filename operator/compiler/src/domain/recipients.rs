@@ -74,7 +74,6 @@ pub(crate) fn collect(plans: &mut [DomainPlan<'_>], input: &Input<'_>, report: &
     }
     for plan in plans.iter_mut().filter(|plan| !plan.superseded) {
         need_local_delivery(plan, report);
-        resolve_local_targets(plan, report);
     }
 }
 
@@ -194,26 +193,39 @@ fn need_local_delivery(plan: &mut DomainPlan<'_>, report: &mut Report) {
     }
 }
 
-/// A group or alias that names a recipient which the domain neither has nor forwards goes without it, and is unknown if none is left.
-fn resolve_local_targets(plan: &mut DomainPlan<'_>, report: &mut Report) {
-    if plan.unknown != Unknown::Reject {
-        return;
-    }
-    let mut missing = Vec::new();
-    for (name, entry) in &plan.entries.expansions {
-        for (target, field) in &entry.targets {
-            if let Target::Local(local) = target
-                && !plan.entries.has(&key_of(local))
-            {
-                missing.push((name.clone(), field.clone(), local.clone()));
+/// A group or alias that names a recipient which the domain neither has nor forwards goes without it, and is unknown if none is left;
+/// then whoever names that one goes without it too.
+pub(crate) fn drop_unknown_targets(plans: &mut [DomainPlan<'_>], report: &mut Report) {
+    for plan in plans.iter_mut().filter(|plan| plan.unknown == Unknown::Reject) {
+        loop {
+            let missing = unknown_targets(plan);
+            if missing.is_empty() {
+                break;
+            }
+            for (name, field, local) in missing {
+                let message = format!(
+                    "the domain has no recipient {local}, or none that leads to anybody: add it, or remove it here"
+                );
+                report.say(plan.subject(), field.clone(), Reason::RecipientNotFound, message);
+                drop_target(&mut plan.entries, &name, &field);
             }
         }
     }
-    for (name, field, local) in missing {
-        let message = format!("the domain has no recipient {local}: add it, or remove it here");
-        report.say(plan.subject(), field.clone(), Reason::RecipientNotFound, message);
-        drop_target(&mut plan.entries, &name, &field);
-    }
+}
+
+fn unknown_targets(plan: &DomainPlan<'_>) -> Vec<(String, String, LocalPart)> {
+    let targets = plan
+        .entries
+        .expansions
+        .iter()
+        .flat_map(|(name, entry)| entry.targets.iter().map(move |(target, field)| (name, target, field)));
+    let unknown = |(name, target, field): (&String, &Target, &String)| match target {
+        Target::Local(local) if !plan.entries.has(&key_of(local)) => {
+            Some((name.clone(), field.clone(), local.clone()))
+        }
+        _ => None,
+    };
+    targets.filter_map(unknown).collect()
 }
 
 /// Takes a target out of an entry, and the entry out of the domain if nothing is left of it.
