@@ -9,7 +9,7 @@ use posthouse_model::{Mailbox, ReversePath, Route};
 
 use crate::{
     client::Source,
-    decision::{Acceptance, Decision, Refusal},
+    decision::{Acceptance, Decision, Refusal, RefusalReason},
     router::Router,
     step::Step,
     trace::{NoTrace, Trace},
@@ -66,9 +66,7 @@ impl Router {
         let walk = Walk::new(self, sender, Source::Queue { namespace }, names, trace);
         match walk.run_address(Cow::Borrowed(recipient)) {
             Decision::Accepted(acceptance) => Rerouted::Routed(acceptance),
-            Decision::Refused(refusal) if refusal.is_transient() && self.has_origin(&stored.origin) => {
-                Rerouted::Waits(refusal)
-            }
+            Decision::Refused(refusal) if self.must_wait(&refusal, stored) => Rerouted::Waits(refusal),
             Decision::Refused(refusal) => {
                 trace.step(|| Step::KeepsRoute { origin: stored.origin.clone() });
                 Rerouted::Stored(if self.has_origin(&stored.origin) {
@@ -77,6 +75,15 @@ impl Router {
                     StoredReason::OriginGone
                 })
             }
+        }
+    }
+
+    /// Whether a queued recipient that is refused today is not sent by its stored route either: its owner said so, or the resource that routed it
+    /// is there and has no route just now.
+    fn must_wait(&self, refusal: &Refusal, stored: &Route) -> bool {
+        match refusal.reason {
+            RefusalReason::GatewaySuspended | RefusalReason::DomainSuspended => true,
+            _ => refusal.is_transient() && self.has_origin(&stored.origin),
         }
     }
 

@@ -1,1 +1,349 @@
-//! EMPTY
+//! Routing against a second, naive reading of the same rules: recursion, linear scans, texts. Random snapshots with random graphs of groups and
+//! aliases also show that every decision ends, and that what is explained is what is done. `PROPTEST_CASES` asks for more of them.
+
+use posthouse_config::{
+    Admits, AliasedRecipients, Expansion, LocalDelivery, MailDomain, Match, Recipients, RelayRule, Role,
+    RuleTarget, Snapshot, Tier, UnknownRecipients,
+};
+use posthouse_routing::{Client, RefusalReason, Router};
+use proptest::{prelude::*, sample::select};
+use serde_json::{Value, json};
+
+use crate::fixtures::{ask, neighbour, snapshot, stranger, user};
+
+/// The same answers as `fixtures::ask`, worked out as simply as can be.
+struct Naive<'a> {
+    snapshot: &'a Snapshot,
+    sender: &'a str,
+    client: &'a Client,
+    opened: Vec<&'a Expansion>,
+    /// Key, line.
+    lines: Vec<(String, String)>,
+    failures: Vec<RefusalReason>,
+}
+
+type Outcome = Result<Vec<String>, RefusalReason>;
+
+fn naive(snapshot: &Snapshot, client: &Client, sender: &str, recipient: &str) -> Outcome {
+    let (opened, lines, failures) = (Vec::new(), Vec::new(), Vec::new());
+    let mut naive = Naive { snapshot, sender, client, opened, lines, failures };
+    if recipient.eq_ignore_ascii_case("postmaster") {
+        let Some(primary) = naive.primary() else { return Err(RefusalReason::UnknownRecipient) };
+        naive.visit(&format!("postmaster@{}", primary.domain), None, &[]);
+    } else {
+        naive.visit(recipient, None, &[]);
+    }
+    let transient = [
+        RefusalReason::DomainSuspended,
+        RefusalReason::NoLocalDelivery,
+        RefusalReason::NeedsDns,
+        RefusalReason::OwnHop,
+    ];
+    if let Some(reason) = naive.failures.iter().find(|reason| transient.contains(reason)) {
+        return Err(*reason);
+    }
+    if naive.lines.is_empty() {
+        return Err(naive.failures[0]);
+    }
+    Ok(naive.lines.into_iter().map(|(_, line)| line).collect())
+}
+
+fn parts(address: &str) -> (&str, &str) {
+    address.rsplit_once('@').unwrap()
+}
+
+fn same(a: &str, b: &str) -> bool {
+    a.eq_ignore_ascii_case(b)
+}
+
+impl<'a> Naive<'a> {
+    fn primary(&self) -> Option<&'a MailDomain> {
+        let domains = &self.snapshot.domains;
+        domains.iter().find(|domain| domain.role == Role::Primary).or(domains.first())
+    }
+
+    fn domain(&self, name: &str) -> Option<&'a MailDomain> {
+        self.snapshot.domains.iter().find(|domain| {
+            same(domain.domain.as_str(), name)
+                || domain.aliases.iter().any(|alias| same(alias.as_str(), name))
+        })
+    }
+
+    fn may_relay(&self) -> bool {
+        *self.client == neighbour() || self.client.identity().is_some()
+    }
+
+    fn visit(&mut self, address: &str, via: Option<&'a MailDomain>, above: &[&'a Expansion]) {
+        let outcome = match self.domain(parts(address).1) {
+            Some(domain) => self.visit_own(domain, address, via, above),
+            None => self.visit_other(address, via).map(Some),
+        };
+        match outcome {
+            Ok(None) => {}
+            Err(reason) => self.failures.push(reason),
+            Ok(Some(line)) => {
+                let (local, domain) = parts(address);
+                let key = match self.domain(domain) {
+                    Some(own) => format!("{}@{}", local.to_lowercase(), own.domain),
+                    None => format!("{local}@{}", domain.to_lowercase()),
+                };
+                if !self.lines.iter().any(|(known, _)| *known == key) {
+                    self.lines.push((key, format!("{address} → {line}")));
+                }
+            }
+        }
+    }
+
+    fn visit_own(
+        &mut self,
+        domain: &'a MailDomain,
+        address: &str,
+        via: Option<&'a MailDomain>,
+        above: &[&'a Expansion],
+    ) -> Result<Option<String>, RefusalReason> {
+        let (local, given) = parts(address);
+        if domain.suspended {
+            return Err(RefusalReason::DomainSuspended);
+        }
+        if let Recipients::Listed { users, groups, aliases } = &domain.recipients {
+            let is_user = users.iter().any(|user| same(user, local));
+            let found = aliases.iter().chain(groups).find(|expansion| same(expansion.name.value(), local));
+            if let Some(found) = found {
+                if self.opened.iter().any(|opened| std::ptr::eq(*opened, found)) {
+                    if is_user {
+                        return Self::local(domain).map(Some);
+                    }
+                    let is_circle = above.iter().any(|expansion| std::ptr::eq(*expansion, found));
+                    return if is_circle { Err(RefusalReason::AliasLoop) } else { Ok(None) };
+                }
+                self.opened.push(found);
+                let above = [above, &[found]].concat();
+                for member in &found.members {
+                    let member = member.to_string();
+                    let member = if member.contains('@') { member } else { format!("{member}@{given}") };
+                    self.visit(&member, Some(domain), &above);
+                }
+                return Ok(None);
+            }
+            if is_user {
+                return Self::local(domain).map(Some);
+            }
+        }
+        let forward = match &domain.unknown_recipients {
+            UnknownRecipients::Reject => None,
+            UnknownRecipients::Forward(forward) => Some(forward),
+        };
+        let takes = |forward: &posthouse_config::Forward| {
+            if forward.aliased_recipients == AliasedRecipients::Reject && !same(given, domain.domain.as_str())
+            {
+                Err(RefusalReason::AliasedRecipient)
+            } else if forward.admits == Admits::Authorized && via.is_none() && !self.may_relay() {
+                Err(RefusalReason::NotAdmitted)
+            } else {
+                Ok(())
+            }
+        };
+        let sent = |forward: &posthouse_config::Forward| match forward.host.port {
+            Some(_) => Ok(format!("smtp:{} [{}]", forward.host, forward.queue)),
+            None => Err(RefusalReason::NeedsDns),
+        };
+        if same(local, "postmaster") {
+            if let Some(forward) = forward
+                && takes(forward).is_ok()
+                && (sent(forward).is_ok() || domain.local_delivery.is_none())
+            {
+                return sent(forward).map(Some);
+            }
+            let primary = self.primary().unwrap();
+            if domain.local_delivery.is_none() && !std::ptr::eq(primary, domain) {
+                self.visit(&format!("{local}@{}", primary.domain), Some(domain), above);
+                return Ok(None);
+            }
+            return Self::local(domain).map(Some);
+        }
+        match forward {
+            Some(forward) => {
+                takes(forward)?;
+                sent(forward).map(Some)
+            }
+            None if domain.recipients == Recipients::AcceptAll && domain.local_delivery.is_some() => {
+                Self::local(domain).map(Some)
+            }
+            None => Err(RefusalReason::UnknownRecipient),
+        }
+    }
+
+    fn local(domain: &MailDomain) -> Result<String, RefusalReason> {
+        match &domain.local_delivery {
+            Some(LocalDelivery::Lmtp { host, queue }) => Ok(format!("lmtp:{host} [{queue}]")),
+            Some(LocalDelivery::Maildrop { queue }) => Ok(format!("maildrop [{queue}]")),
+            None => Err(RefusalReason::NoLocalDelivery),
+        }
+    }
+
+    fn visit_other(&self, address: &str, via: Option<&MailDomain>) -> Result<String, RefusalReason> {
+        if via.is_none() && !self.may_relay() {
+            return Err(RefusalReason::RelayDenied);
+        }
+        let Some(rule) = self.snapshot.rules.iter().find(|rule| self.rule_fits(rule, address, via)) else {
+            return Err(RefusalReason::NeedsDns);
+        };
+        match &rule.target {
+            RuleTarget::Relay { hosts } if hosts.iter().all(|host| host.port.is_some()) => {
+                let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+                Ok(format!("smtp:{} [{}]", hosts.join(","), parts(address).1.to_lowercase()))
+            }
+            _ => Err(RefusalReason::NeedsDns),
+        }
+    }
+
+    fn rule_fits(&self, rule: &RelayRule, address: &str, via: Option<&MailDomain>) -> bool {
+        let namespace = rule.origin.namespace();
+        let is_theirs = via.is_some_and(|domain| domain.origin.namespace() == namespace)
+            || self.client.identity().is_some_and(|identity| &*identity.namespace == namespace);
+        if rule.suspended || (rule.tier == Tier::Tenant && !is_theirs) {
+            return false;
+        }
+        let Match::Addresses { senders, recipients } = &rule.matches else { return true };
+        let fits = |pattern: String, address: &str| match (pattern.as_str(), address) {
+            ("<>", "") => true,
+            ("<>", _) | (_, "") => false,
+            _ => {
+                let ((local, domain), (given, at)) = (parts(&pattern), parts(address));
+                same(domain, at) && (local == "*" || local == given)
+            }
+        };
+        let by_sender = senders.iter().any(|pattern| fits(pattern.to_string(), self.sender));
+        let by_recipient = recipients.iter().any(|pattern| fits(pattern.to_string(), address));
+        let asks_no_sender = senders.is_empty() && !self.sender.is_empty();
+        (by_sender || asks_no_sender) && (by_recipient || recipients.is_empty())
+    }
+}
+
+const NAMES: [&str; 7] = ["u", "v", "w", "g", "h", "k", "postmaster"];
+const DOMAINS: [&str; 3] = ["a.example", "b.example", "c.example"];
+const ADDRESSES: [&str; 14] = [
+    "u@a.example",
+    "g@a.example",
+    "h@A.alias.example",
+    "U@b.example",
+    "g@b.example",
+    "k@b.example",
+    "v@c.example",
+    "k@c.example",
+    "h@c.alias.example",
+    "postmaster@b.example",
+    "Postmaster@c.alias.example",
+    "x@out.example",
+    "y@other.example",
+    "X@OUT.example",
+];
+
+fn expansions() -> impl Strategy<Value = Value> {
+    let member = prop_oneof![select(&NAMES[..]), select(&ADDRESSES[..])];
+    let expansion = (select(&NAMES[..]), prop::collection::vec(member, 1..5));
+    prop::collection::vec(expansion, 0..4).prop_map(|mut list| {
+        list.sort_by_key(|(name, _)| *name);
+        list.dedup_by_key(|(name, _)| *name);
+        list.into_iter().map(|(name, members)| json!({"name": name, "members": members})).collect()
+    })
+}
+
+fn domain(name: &'static str) -> impl Strategy<Value = Value> {
+    let users = prop::collection::btree_set(select(&NAMES[..]), 0..4);
+    let flags =
+        (prop::bool::weighted(0.1), prop::bool::weighted(0.15), prop::bool::weighted(0.3), any::<bool>());
+    let forward = prop::option::of((any::<bool>(), any::<bool>(), prop::bool::weighted(0.8)));
+    (users, expansions(), expansions(), flags, forward, 0..3u8).prop_map(
+        move |(users, groups, aliases, (suspended, accepts_all, is_primary, is_tenants), forward, local)| {
+            let namespace = if is_tenants { "t" } else { "mail" };
+            let mut document = json!({
+                "domain": name,
+                "origin": format!("{namespace}/{}", &name[..1]),
+                "role": if is_primary { "Primary" } else { "Member" },
+                "suspended": suspended,
+                "aliases": [format!("{}.alias.example", &name[..1])],
+                "recipients": {"policy": "AcceptAll"}
+            });
+            if !accepts_all {
+                document["recipients"] =
+                    json!({"policy": "Listed", "users": users, "groups": groups, "aliases": aliases});
+            }
+            match local {
+                0 => {}
+                1 => document["localDelivery"] = json!({"Maildrop": {"queue": name}}),
+                _ => {
+                    let lmtp = json!({"host": {"host": "lmtp.svc", "port": 24}, "queue": name});
+                    document["localDelivery"] = json!({"Lmtp": lmtp});
+                }
+            }
+            if let Some((forwards_aliased, admits_anyone, has_port)) = forward {
+                let port = if has_port { json!({"host": "mx2", "port": 25}) } else { json!({"host": "mx2"}) };
+                document["unknownRecipients"] = json!({"Forward": {
+                    "host": port,
+                    "queue": name,
+                    "aliasedRecipients": if forwards_aliased { "Forward" } else { "Reject" },
+                    "admits": if admits_anyone { "Anyone" } else { "Authorized" }
+                }});
+            }
+            document
+        },
+    )
+}
+
+fn rules() -> impl Strategy<Value = Vec<Value>> {
+    let senders =
+        prop::collection::vec(select(vec!["*@s.example", "p@s.example", "<>", "*@a.example"]), 0..3);
+    let recipients =
+        prop::collection::vec(select(vec!["*@out.example", "x@out.example", "*@other.example"]), 0..3);
+    let rule = (0..3u8, any::<bool>(), 0..3i64, prop::bool::weighted(0.2), senders, recipients, 0..6u8);
+    prop::collection::vec(rule, 0..5).prop_map(|rules| {
+        (0..)
+            .zip(rules)
+            .map(|(number, (tier, always, order, suspended, senders, recipients, target)): (u8, _)| {
+                let is_always = always || (senders.is_empty() && recipients.is_empty());
+                json!({
+                    "origin": format!("{}/r{number}", if tier == 1 { "t" } else { "mail" }),
+                    "tier": (["First", "Tenant", "Default"][usize::from(tier)]),
+                    "order": order,
+                    "suspended": suspended,
+                    "match": if is_always { json!("Always") } else {
+                        json!({"Addresses": {"senders": senders, "recipients": recipients}})
+                    },
+                    "target": match target {
+                        0 => json!("Direct"),
+                        1 => json!({"Relay": {"hosts": [{"host": "r", "port": 1}, {"host": "mx"}]}}),
+                        _ => json!({"Relay": {"hosts": [{"host": format!("r{number}"), "port": 25}]}}),
+                    }
+                })
+            })
+            .collect()
+    })
+}
+
+proptest! {
+    #[test]
+    fn routing_is_what_a_naive_reading_of_the_rules_finds(
+        domains in (domain(DOMAINS[0]), domain(DOMAINS[1]), domain(DOMAINS[2])),
+        count in 0..=3usize,
+        rules in rules(),
+    ) {
+        let domains: Vec<Value> = [domains.0, domains.1, domains.2].into_iter().take(count).collect();
+        let snapshot = snapshot(json!({"domains": domains, "rules": rules}));
+        let router = Router::new(std::sync::Arc::new(snapshot.clone()));
+        for recipient in ADDRESSES.into_iter().chain(["Postmaster", "nobody@a.example", "nobody@c.alias.example"]) {
+            for client in [neighbour(), stranger(), user("t")] {
+                for sender in ["p@s.example", "q@s.example", ""] {
+                    // asks with and without the path, and compares
+                    let found = ask(&router, &client, sender, recipient);
+                    prop_assert_eq!(
+                        found,
+                        naive(&snapshot, &client, sender, recipient),
+                        "{}, {:?} → {}: {}", client, sender, recipient,
+                        serde_json::to_string_pretty(&snapshot).unwrap()
+                    );
+                }
+            }
+        }
+    }
+}

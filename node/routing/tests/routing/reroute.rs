@@ -53,6 +53,13 @@ fn mail_of_a_suspended_domain_waits() {
 }
 
 #[test]
+fn nothing_leaves_a_suspended_gateway_by_a_route_whose_resource_is_gone() {
+    let router = router(json!({"gateway": {"suspended": true}}));
+    let found = again(&router, "b@gone.example", None, "MailDomain mail/gone");
+    assert!(matches!(found, Rerouted::Waits(_)), "{found:?}");
+}
+
+#[test]
 fn mail_of_a_suspended_rule_does_not_leave_by_it() {
     let router = router(json!({"rules": [rule("off", 1, &json!({"suspended": true}))]}));
     let found = again(&router, "b@c.example", None, "RelayRule mail/off");
