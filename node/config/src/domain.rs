@@ -67,7 +67,7 @@ pub enum Role {
 
 /// Who receives mail in a domain.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "policy", rename_all_fields = "camelCase", deny_unknown_fields)]
+#[serde(rename_all_fields = "camelCase", deny_unknown_fields)]
 pub enum Recipients {
     /// Those who are listed. A name may be a user and an alias at once: then the alias counts, and the name inside its own list is the user.
     Listed {

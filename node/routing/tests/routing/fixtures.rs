@@ -61,7 +61,7 @@ pub(crate) fn domain(name: &str, users: &[&str], parts: &Value) -> Value {
     let mut document = json!({
         "domain": name,
         "origin": format!("mail/{}", name.replace('.', "-")),
-        "recipients": {"policy": "Listed", "users": users},
+        "recipients": {"Listed": {"users": users}},
         "localDelivery": {"Lmtp": {"host": {"host": "lmtp.svc", "port": 24}, "queue": name}}
     });
     for (field, value) in parts.as_object().unwrap() {
@@ -69,7 +69,7 @@ pub(crate) fn domain(name: &str, users: &[&str], parts: &Value) -> Value {
             document.as_object_mut().unwrap().remove(field);
         } else if field == "recipients" {
             for (list, value) in value.as_object().unwrap() {
-                document["recipients"][list] = value.clone();
+                document["recipients"]["Listed"][list] = value.clone();
             }
         } else {
             document[field] = value.clone();

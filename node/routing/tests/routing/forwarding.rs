@@ -24,7 +24,7 @@ fn only_unknown_recipients_are_forwarded_and_each_with_its_address_unchanged() {
 fn a_domain_that_accepts_all_forwards_everything() {
     // [2]
     let router = router(json!({"domains": [{
-        "domain": "example.com", "origin": "mail/example-com", "recipients": {"policy": "AcceptAll"},
+        "domain": "example.com", "origin": "mail/example-com", "recipients": "AcceptAll",
         "unknownRecipients": forward("example.com", &json!({}))
     }]}));
     let expected = vec!["anyone@example.com → smtp:mx2.example.com:25 [example.com]".to_owned()];

@@ -263,11 +263,11 @@ fn domain(name: &'static str) -> impl Strategy<Value = Value> {
                 "role": if is_primary { "Primary" } else { "Member" },
                 "suspended": suspended,
                 "aliases": [format!("{}.alias.example", &name[..1])],
-                "recipients": {"policy": "AcceptAll"}
+                "recipients": "AcceptAll"
             });
             if !accepts_all {
                 document["recipients"] =
-                    json!({"policy": "Listed", "users": users, "groups": groups, "aliases": aliases});
+                    json!({"Listed": {"users": users, "groups": groups, "aliases": aliases}});
             }
             match local {
                 0 => {}

@@ -74,7 +74,7 @@ fn everybody_is_accepted_only_where_that_is_said() {
     // [2]
     let silent = domain("silent.example", &[], &json!({}));
     let open = json!({
-        "domain": "open.example", "origin": "mail/open", "recipients": {"policy": "AcceptAll"},
+        "domain": "open.example", "origin": "mail/open", "recipients": "AcceptAll",
         "localDelivery": {"Lmtp": {"host": {"host": "lmtp.svc", "port": 24}, "queue": "open.example"}}
     });
     let router = router(json!({"domains": [silent, open]}));
