@@ -128,14 +128,8 @@ impl Session {
             if let Some(event) = self.core.events.pop_front() {
                 return Some(event);
             }
-            if self.is_closed() {
-                self.input.clear();
+            if !self.hear_one() {
                 return None;
-            }
-            match self.reader.read(&mut self.input) {
-                Ok(Some(reply)) => self.reply(reply),
-                Ok(None) => return None,
-                Err(error) => self.lose(Cause::Protocol(error)),
             }
         }
     }
@@ -154,6 +148,7 @@ impl Session {
     /// Starts a transaction; [`Event::Ready`] allows it. A message that the peer cannot take is refused without sending anything. On a session
     /// that is not ready (the peer may have gone since) all recipients are lost at once.
     pub fn begin(&mut self, transaction: Transaction) {
+        self.hear(); // the peer may have said 421 meanwhile
         let mut flight = Flight::new(transaction);
         match mem::take(&mut self.state) {
             State::Ready(ready) => self.state = ready.begin(&mut self.core, flight),
@@ -163,7 +158,10 @@ impl Session {
                     cause: Cause::Disconnected,
                     final_dot_sent: false,
                 }));
+                // The end of the session is told last, also if it was only just noticed.
+                let closed = self.core.events.pop_back_if(|event| matches!(event, Event::Closed(_)));
                 self.core.finish(flight);
+                self.core.events.extend(closed);
                 self.state = other;
             }
         }
@@ -180,6 +178,7 @@ impl Session {
     /// Sends the next piece of content, as it is stored: dots are stuffed here. Nothing happens if the peer has ended the transaction by now: the
     /// next event says so.
     pub fn content(&mut self, piece: &[u8]) {
+        self.hear();
         if let State::Sending(sending) = &mut self.state {
             sending.content(&mut self.core, piece);
         }
@@ -187,6 +186,7 @@ impl Session {
 
     /// Sends the final dot. Call it only while the lease is good: from here on the peer may deliver.
     pub fn finish_content(&mut self) {
+        self.hear();
         self.state = match mem::take(&mut self.state) {
             State::Sending(sending) => State::Final(sending.finish(&mut self.core)),
             other => other,
@@ -224,8 +224,9 @@ impl Session {
         }
     }
 
-    /// The connection is gone (end of stream, reset).
+    /// The connection is gone (end of stream, reset). Replies that came before still count.
     pub fn connection_lost(&mut self) {
+        self.hear();
         if matches!(self.state, State::Quitting(_)) {
             self.close(Closed::Quit); // RFC 5321 §4.1.1.10: all is settled; a lost 221 changes nothing
         } else if !self.is_closed() {
@@ -235,6 +236,7 @@ impl Session {
 
     /// The timer named by [`wait`](Self::wait) has run out.
     pub fn time_out(&mut self) {
+        self.hear();
         if matches!(self.state, State::Quitting(_)) {
             self.close(Closed::Quit);
         } else if !self.is_closed() {
@@ -271,10 +273,33 @@ impl Session {
         &self.core.extensions
     }
 
+    /// Takes all replies that are there.
+    fn hear(&mut self) {
+        while self.hear_one() {}
+    }
+
+    /// Takes one reply; false if none is there.
+    fn hear_one(&mut self) -> bool {
+        if self.is_closed() {
+            self.input.clear();
+            return false;
+        }
+        match self.reader.read(&mut self.input) {
+            Ok(Some(reply)) => self.reply(reply),
+            Ok(None) => return false,
+            Err(error) => self.lose(Cause::Protocol(error)),
+        }
+        true
+    }
+
     fn reply(&mut self, reply: Reply) {
         let expected = match self.core.expected.front() {
             // A reply to what was not even written is not a reply to it: the peer is out of step, or somebody else talks.
             Some((_, position)) if *position > self.core.output.written_position() => {
+                if matches!(self.state, State::Final(_)) && !reply.is_positive() {
+                    // The peer has refused the content before it has seen its end: no different from a reply in the middle of it.
+                    return self.unexpected(reply, None);
+                }
                 return self.lose(Cause::Protocol(ProtocolError::EarlyReply));
             }
             Some(_) => self.core.expected.pop_front().map(|(expected, _)| expected),

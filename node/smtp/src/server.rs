@@ -38,6 +38,8 @@
 mod data;
 mod ehlo;
 mod event;
+mod help;
+mod line;
 mod mail;
 mod noop;
 mod quit;
@@ -55,6 +57,7 @@ use posthouse_model::Reply;
 
 use self::{
     data::ContentStep,
+    line::{Line, next_line},
     state::{Core, InStep, State},
 };
 pub use self::{
@@ -63,7 +66,7 @@ pub use self::{
 };
 use crate::{
     buffer::Input,
-    command::{COMMAND_LINE, Command, Verb},
+    command::{Command, Verb},
     reply,
 };
 
@@ -373,7 +376,7 @@ impl Session {
             Verb::Rset => rset::run(core, state, command.argument),
             Verb::Noop => noop::run(core, state),
             Verb::Vrfy => vrfy::run(core, state, command.argument),
-            Verb::Help => noop::help(core, state),
+            Verb::Help => help::run(core, state),
             Verb::Quit => quit::run(core, state, command.argument),
             Verb::NotImplemented => core.fail_in(state, reply::not_implemented()),
             Verb::Unknown => core.fail_in(state, reply::unknown_command()),
@@ -403,41 +406,5 @@ impl Session {
         if self.is_closed() {
             self.close(ClosedBy::Client);
         }
-    }
-}
-
-/// What the input starts with.
-enum Line {
-    /// No end yet; `drop` octets of it can be dropped, because the line is too long anyway.
-    Incomplete {
-        drop: usize,
-        ends_with_cr: bool,
-    },
-    Complete {
-        length: usize,
-    },
-    TooLong {
-        consumed: usize,
-    },
-    BareLineEnd,
-}
-
-/// Finds the end of the line: CRLF and nothing else (RFC 5321 §2.3.8). A bare CR or LF is seen as soon as the octet behind it is there.
-fn next_line(input: &[u8], skipping: bool, after_cr: bool) -> Line {
-    if after_cr && let Some(first) = input.first() {
-        return if *first == b'\n' { Line::TooLong { consumed: 1 } } else { Line::BareLineEnd };
-    }
-    let Some(end) = memchr::memchr2(b'\r', b'\n', input) else {
-        let too_long = skipping || input.len() + 2 > COMMAND_LINE;
-        return Line::Incomplete { drop: if too_long { input.len() } else { 0 }, ends_with_cr: false };
-    };
-    match input.get(end..).unwrap_or_default() {
-        [b'\r', b'\n', ..] if skipping || end + 2 > COMMAND_LINE => Line::TooLong { consumed: end + 2 },
-        [b'\r', b'\n', ..] => Line::Complete { length: end },
-        [b'\r'] => {
-            let too_long = skipping || end + 2 > COMMAND_LINE;
-            Line::Incomplete { drop: if too_long { end + 1 } else { 0 }, ends_with_cr: true }
-        }
-        _ => Line::BareLineEnd,
     }
 }

@@ -50,8 +50,40 @@ pub(super) struct Content {
     headers: HeaderObserver,
     size: u64,
     eight_bit: bool,
-    /// Set once the content is refused: what will be said at its end, and how much of it came since.
-    refused: Option<(Reply, u64)>,
+    /// The last octet that was taken is a dot at the start of a line.
+    after_dot: bool,
+    refused: Option<Refused>,
+}
+
+/// Content that is refused, and read on only to find where it ends.
+#[derive(Debug)]
+struct Refused {
+    /// What will be said at the end.
+    reply: Reply,
+    /// How much came since.
+    swallowed: u64,
+    /// Set once a bare CR or LF was among it: the end is then wherever any host might see one, and the session ends there.
+    bare: Option<Ending>,
+}
+
+/// How much of an end of content, in whatever line ends, has been seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    Text,
+    LineEnd,
+    Dot,
+}
+
+impl Ending {
+    /// The state behind one more octet; none at the end. Octet by octet: only refused content comes here.
+    fn behind(self, octet: u8) -> Option<Self> {
+        match (self, octet) {
+            (Self::Dot, b'\r' | b'\n') => None,
+            (_, b'\r' | b'\n') => Some(Self::LineEnd),
+            (Self::LineEnd, b'.') => Some(Self::Dot),
+            _ => Some(Self::Text),
+        }
+    }
 }
 
 /// What a step through the content led to.
@@ -70,6 +102,7 @@ impl Content {
             headers: HeaderObserver::new(),
             size: 0,
             eight_bit: false,
+            after_dot: false,
             refused: None,
         }
     }
@@ -80,7 +113,11 @@ impl Content {
 
     /// Scans what is there up to the next stop: content to hand out, a stuffed dot, the end, a reason to refuse.
     pub(super) fn step(mut self, core: &mut Core, input: &mut Input) -> (State, ContentStep) {
+        if let Some(ending) = self.refused.as_ref().and_then(|refused| refused.bare) {
+            return self.seek_end(core, input, ending);
+        }
         let scan = self.decoder.scan(input.unread());
+        self.after_dot = scan.next == Next::StuffedDot || (self.after_dot && scan.content == 0);
         let bad = match scan.next {
             Next::Bad(bad) => Some(bad),
             _ => None,
@@ -113,9 +150,9 @@ impl Content {
         match next {
             Next::End => {
                 input.consume(3);
-                let Self { named, headers, size, eight_bit, refused, decoder: _ } = self;
-                if let Some((reply, _)) = refused {
-                    core.say(&reply);
+                let Self { named, headers, size, eight_bit, refused, after_dot: _, decoder: _ } = self;
+                if let Some(refused) = refused {
+                    core.say(&refused.reply);
                     return (State::Named(named), ContentStep::Again);
                 }
                 let summary = ContentSummary { size, received: headers.received(), eight_bit };
@@ -128,10 +165,10 @@ impl Content {
 
     /// Counts octets of content; false if so much refused content came that the session ends.
     fn count(&mut self, core: &mut Core, length: u64) -> bool {
-        if let Some((reply, swallowed)) = &mut self.refused {
-            *swallowed = swallowed.saturating_add(length);
-            if *swallowed > SWALLOW_BOUND {
-                core.say(reply);
+        if let Some(refused) = &mut self.refused {
+            refused.swallowed = refused.swallowed.saturating_add(length);
+            if refused.swallowed > SWALLOW_BOUND {
+                core.say(&refused.reply);
                 return false;
             }
             return true;
@@ -144,15 +181,38 @@ impl Content {
         true
     }
 
+    /// Looks for anything that a host might take for the end.
+    fn seek_end(mut self, core: &mut Core, input: &mut Input, mut ending: Ending) -> (State, ContentStep) {
+        for octet in input.unread() {
+            let Some(behind) = ending.behind(*octet) else {
+                core.say(&reply::bare_line_end_in_content());
+                return (State::Closed, ContentStep::Close(ClosedBy::Violation));
+            };
+            ending = behind;
+        }
+        let length = input.unread().len();
+        input.consume(length);
+        if !self.count(core, length as u64) {
+            return (State::Closed, ContentStep::Close(ClosedBy::Violation));
+        }
+        if let Some(refused) = &mut self.refused {
+            refused.bare = Some(ending);
+        }
+        (State::Content(self), ContentStep::More)
+    }
+
     fn refuse_bad(mut self, core: &mut Core, bad: BadContent) -> (State, ContentStep) {
         match bad {
             BadContent::BareLineEnd => {
+                // RFC 5321 §4.1.1.4: where this content ends, and so what is a command behind it, is nothing to be guessed. It is read on, so that
+                // an honest sender gets the reply as its reply; wherever any host might see an end, the reply is said and the session ends.
                 if self.refused.is_none() {
                     core.event = Some(Event::Discarded(Discard::BareLineEnd));
                 }
-                // At once: where this content ends, and so what is a command behind it, is nothing to be guessed (RFC 5321 §4.1.1.4).
-                core.say(&reply::bare_line_end_in_content());
-                (State::Closed, ContentStep::Close(ClosedBy::Violation))
+                let ending = if self.after_dot { Ending::Dot } else { Ending::Text };
+                let reply = reply::bare_line_end_in_content();
+                self.refused = Some(Refused { reply, swallowed: 0, bare: Some(ending) });
+                (State::Content(self), ContentStep::Again)
             }
             BadContent::LineTooLong => {
                 self.decoder.forget_line();
@@ -166,6 +226,6 @@ impl Content {
 
     fn refuse(&mut self, core: &mut Core, why: Discard, reply: Reply) {
         core.event = Some(Event::Discarded(why));
-        self.refused = Some((reply, 0));
+        self.refused = Some(Refused { reply, swallowed: 0, bare: None });
     }
 }

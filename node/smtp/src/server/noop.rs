@@ -1,4 +1,4 @@
-//! NOOP and HELP (RFC 5321 §4.1.1.9, §4.1.1.8): answered in every state, arguments ignored, nothing changes.
+//! NOOP (RFC 5321 §4.1.1.9): answered in every state, arguments ignored, nothing changes.
 
 use super::state::{Core, State};
 use crate::reply;
@@ -6,11 +6,5 @@ use crate::reply;
 pub(super) fn run(core: &mut Core, state: State) -> State {
     core.idle_command();
     core.say(&reply::done());
-    state
-}
-
-pub(super) fn help(core: &mut Core, state: State) -> State {
-    core.idle_command();
-    core.say(&reply::help());
     state
 }

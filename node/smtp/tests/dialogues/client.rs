@@ -3,7 +3,8 @@
 //! Directives: `lmtp`, `refuse-8bit` change the settings before the greeting; `again` starts another session with the default settings; `from PATH`,
 //! `to MAILBOX` (any number), `size N`, `8bit`, `content TEXT` make up the next transaction, `send` begins it (size defaults to that of the
 //! content); `abort-content`, `abort-dot` give it up just before its first octet or its final dot; `pause-dot` leaves the final dot out until `dot`;
-//! `quit`, `lost`, `timeout` happen; `waits KIND` says which timer runs; `open` and `over` say whether the session is.
+//! `premature TEXT` arrives before what the session has to say was written, `unheard TEXT` is not looked at yet; `quit`, `lost`, `timeout` happen;
+//! `waits KIND` says which timer runs; `open` and `over` say whether the session is.
 
 use std::{collections::VecDeque, fmt::Write as _};
 
@@ -174,6 +175,9 @@ impl Play {
                     self.session().receive(piece);
                     self.pump();
                 }
+            }
+            ["unheard", text @ ..] => {
+                self.session().receive(&unescape(&text.join(" ")));
             }
             ["waits", what] => assert_eq!(format!("{:?}", self.session().wait()), *what, "{place}"),
             ["open"] => assert!(!self.session().is_closed(), "{place}"),
