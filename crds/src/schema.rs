@@ -112,7 +112,8 @@ fn unknown_field_message(name: &str, properties: Option<&Map<String, Value>>) ->
     if let Some(near) = near.filter(|known| edits(known, name) <= NEAR) {
         return format!("there is no such field; did you mean {near}?");
     }
-    let known: Vec<_> = properties.into_iter().flat_map(Map::keys).map(String::as_str).collect();
+    let mut known: Vec<_> = properties.into_iter().flat_map(Map::keys).map(String::as_str).collect();
+    known.sort_unstable();
     if known.is_empty() {
         "there is no such field; the block is empty".to_owned()
     } else {

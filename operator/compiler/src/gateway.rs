@@ -62,7 +62,8 @@ impl Gateway<'_> {
         let named = self.hostname.as_ref().is_some_and(|name| name.as_str().eq_ignore_ascii_case(host));
         // Without a port it is the MX, which is port 25.
         let port = port.unwrap_or(25);
-        named && self.object.spec.listeners.iter().any(|listener| listener.port == port)
+        let own = |port| move |listener: &Listener| listener.port == port || bind_port(listener.port) == port;
+        named && self.object.spec.listeners.iter().any(own(port))
     }
 }
 
@@ -95,7 +96,7 @@ pub(crate) fn check<'a>(input: &Input<'a>, object: &'a MailGateway, report: &mut
         report.say(subject, "spec.controllerName", Reason::ForeignController, message);
         return gateway;
     }
-    let errors = report.errors();
+    let refusals = report.refusals();
     name_it(&gateway, subject, report);
     let mut check = Check { input, subject, report };
     gateway.hostname = check.parsed("spec.hostname", syntax::domain(&spec.hostname));
@@ -113,7 +114,7 @@ pub(crate) fn check<'a>(input: &Input<'a>, object: &'a MailGateway, report: &mut
     check.limits(object);
     check.egress(spec.egress.as_ref(), &mut gateway);
     check.allowed_routes(object, &mut gateway);
-    gateway.accepted = check.report.errors() == errors;
+    gateway.accepted = check.report.refusals() == refusals;
     // From here on: what names something that is missing, or is not built, harms only its own part.
     if let Some(connectivity) = &spec.connectivity {
         gateway.accepted &= check.connectivity(connectivity);
@@ -195,15 +196,19 @@ impl Check<'_, '_> {
                 );
                 self.say(format!("{path}.port"), Reason::PortClaimed, message);
             }
-            self.listener_parts(listener, &path);
+            let complete = self.listener_parts(listener, &path);
             let withheld =
                 unsupported::judge(unsupported::LISTENER, listener, &path, self.subject, self.report);
-            checked.push((listener, withheld.first().map(|first| first.instead)));
+            let uncertified =
+                (!complete).then_some("the Secret with its certificate is missing or incomplete");
+            checked.push((listener, withheld.first().map(|first| first.instead).or(uncertified)));
         }
         checked
     }
 
-    fn listener_parts(&mut self, listener: &Listener, path: &str) {
+    /// Says what is wrong with TLS and the PROXY protocol; whether all certificates are there.
+    fn listener_parts(&mut self, listener: &Listener, path: &str) -> bool {
+        let mut complete = true;
         if let Some(tls) = &listener.tls {
             let refs = format!("{path}.tls.certificateSecretRefs");
             match (tls.mode, tls.certificate_secret_refs.is_empty()) {
@@ -220,7 +225,7 @@ impl Check<'_, '_> {
                 _ => {
                     for (place, reference) in tls.certificate_secret_refs.iter().enumerate() {
                         let field = format!("{refs}[{place}]");
-                        self.input.require_secret(
+                        complete &= self.input.require_secret(
                             self.subject,
                             &field,
                             &reference.name,
@@ -238,6 +243,7 @@ impl Check<'_, '_> {
             }
             self.networks(&field, &proxy.trusted_networks);
         }
+        complete
     }
 
     fn queue(&mut self, queue: &Queue) {

@@ -167,8 +167,11 @@ pub(crate) const RELEASE: &[Row<Release>] = &[
 const HELD: &str = "what is held waits for `posthouse-node queue release`";
 
 /// Where unknown recipients are forwarded to.
-pub(crate) const FORWARD: &[Row<Forward>] =
-    &[withheld("port", |f| f.port.is_none(), "MX records are not asked, so the mail waits; give a port")];
+pub(crate) const FORWARD: &[Row<Forward>] = &[withheld(
+    "port",
+    |f| f.port.is_none(),
+    "MX records are not asked, so unknown recipients get 451; give a port",
+)];
 
 /// How a rule relays.
 pub(crate) const RELAY: &[Row<Relay>] = &[
@@ -199,7 +202,7 @@ pub(crate) const RELAY: &[Row<Relay>] = &[
     withheld(
         "hosts",
         |r| r.hosts.iter().any(|host| host.port.is_none() && host.host.parse::<std::net::IpAddr>().is_err()),
-        "MX records are not asked, so the rule's mail waits; give each host a port",
+        "MX records are not asked, so the rule's mail gets 451; give each host a port",
     ),
     ignored("rate", |r| r.rate.is_some(), "mail goes out as fast as it can"),
 ];

@@ -80,6 +80,7 @@ impl fmt::Display for Verdict {
 pub(crate) struct Report {
     verdicts: Vec<Verdict>,
     errors: usize,
+    missing: usize,
 }
 
 /// A resource that verdicts are about.
@@ -113,7 +114,10 @@ impl Report {
     ) {
         let field = Some(field.into()).filter(|field| !field.is_empty());
         let (condition, _) = reason.condition();
-        self.errors += usize::from(reason.severity() == Severity::Error);
+        if reason.severity() == Severity::Error {
+            self.errors += 1;
+            self.missing += usize::from(condition == Condition::ResolvedRefs);
+        }
         self.verdicts.push(Verdict {
             kind: subject.kind,
             key: subject.key.clone(),
@@ -129,6 +133,11 @@ impl Report {
     /// How many verdicts refuse something: a step that compares this before and after knows whether it found anything wrong.
     pub(crate) fn errors(&self) -> usize {
         self.errors
+    }
+
+    /// The same without what only names something that is missing: that harms whatever needs it, not the whole.
+    pub(crate) fn refusals(&self) -> usize {
+        self.errors - self.missing // each missing thing was counted as an error too
     }
 
     /// All verdicts, sorted, each once.

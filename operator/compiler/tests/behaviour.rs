@@ -104,5 +104,5 @@ fn ten_thousand_domains_compile_in_linear_time() {
         Recipients::AcceptAll => 0,
     });
     assert_eq!(listed.sum::<usize>(), 100_000);
-    assert!(took < Duration::from_secs(10), "{took:?}");
+    assert!(took < Duration::from_secs(20), "{took:?}");
 }

@@ -64,7 +64,20 @@ fn written(compilation: &Compilation) -> String {
         .iter()
         .map(|(key, snapshot)| (key.to_string(), serde_json::to_value(snapshot).unwrap()))
         .collect();
-    serde_yaml::to_string(&json!({ "snapshots": snapshots, "verdicts": verdicts })).unwrap()
+    serde_yaml::to_string(&in_order(json!({ "snapshots": snapshots, "verdicts": verdicts }))).unwrap()
+}
+
+/// Fields by name: whether a JSON object keeps the order of its making depends on what else is built in the same run.
+fn in_order(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let sorted: std::collections::BTreeMap<_, _> =
+                fields.into_iter().map(|(name, value)| (name, in_order(value))).collect();
+            Value::Object(sorted.into_iter().collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(in_order).collect()),
+        other => other,
+    }
 }
 
 #[test]
