@@ -15,6 +15,7 @@ pub mod relay;
 pub mod reply;
 pub mod reroute;
 pub mod router;
+mod rule_index;
 pub mod size;
 pub mod step;
 pub mod trace;

@@ -9,6 +9,7 @@ use crate::{
     client::Source,
     decision::{Decision, QueueMode},
     destination::{Destination, DomainDestinations, RuleDestination, rule_destination},
+    rule_index::RuleIndex,
     trace::{NoTrace, Trace},
     walk::{Names, Walk},
 };
@@ -23,6 +24,7 @@ pub struct Router {
     domain_destinations: Box<[DomainDestinations]>,
     /// For each rule of the snapshot.
     rule_destinations: Box<[RuleDestination]>,
+    rule_index: RuleIndex,
     /// The routes that ask for what is not built yet, and why mail of theirs waits.
     waiting: HashMap<Route, Arc<str>>,
     /// Whose postmaster the bare `<Postmaster>` is.
@@ -56,10 +58,11 @@ impl Router {
             snapshot.domains.iter().map(|domain| DomainDestinations::of(gateway, domain)).collect();
         let rule_destinations: Box<[_]> =
             snapshot.rules.iter().map(|rule| rule_destination(gateway, rule)).collect();
+        let rule_index = RuleIndex::new(&snapshot.rules);
         let waiting = waiting(&domain_destinations, &rule_destinations);
         let primary = (0..).zip(&snapshot.domains).find(|(_, domain)| domain.role == Role::Primary);
         let primary = primary.map(|(place, _)| place).or((!snapshot.domains.is_empty()).then_some(0));
-        Self { snapshot, domains, domain_destinations, rule_destinations, waiting, primary }
+        Self { snapshot, domains, domain_destinations, rule_destinations, rule_index, waiting, primary }
     }
 
     /// The snapshot that it decides by.
@@ -117,8 +120,19 @@ impl Router {
         self.own_at(self.primary?)
     }
 
-    pub(crate) fn rules(&self) -> impl Iterator<Item = (&RelayRule, &RuleDestination)> {
-        self.snapshot.rules.iter().zip(&self.rule_destinations)
+    /// The rules to ask, in their order: those that can match, or every one where somebody wants to know why the others do not.
+    pub(crate) fn rules(
+        &self,
+        sender: &ReversePath,
+        recipient: &Domain,
+        every: bool,
+    ) -> impl Iterator<Item = (&RelayRule, &RuleDestination)> {
+        let places =
+            if every { self.rule_index.every() } else { self.rule_index.candidates(sender, recipient) };
+        places.filter_map(|place| {
+            let place = usize::try_from(place).ok()?;
+            Some((self.snapshot.rules.get(place)?, self.rule_destinations.get(place)?))
+        })
     }
 
     fn own_at(&self, place: u32) -> Option<Own<'_>> {

@@ -22,8 +22,8 @@ impl<'a, T: Trace> Walk<'a, T> {
         if !self.permission(pending.via).is_granted() {
             return Visit::Refused(RefusalReason::RelayDenied);
         }
-        let address: &Mailbox = &pending.address;
-        let mut rules = self.router.rules();
+        let (router, address): (_, &Mailbox) = (self.router, &pending.address);
+        let mut rules = router.rules(self.sender, address.domain(), T::WANTED);
         while let Some((rule, destination)) = rules.next() {
             let matched = self.rule_matches(rule, pending);
             self.trace.step(|| rule_step(rule, verdict(rule, matched)));
