@@ -1,0 +1,303 @@
+//! One local run, from the first look to the last node: it reads, compiles, says what is new, and tells the fleet. It reads files and logs.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    time::Duration,
+};
+
+use posthouse_compiler::{Claims, Compilation, ObjectKey, Severity};
+use posthouse_config::Snapshot;
+use posthouse_crds::Object;
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
+    task::block_in_place,
+    time::{Instant, MissedTickBehavior, interval, sleep},
+};
+
+use super::{
+    edits::Edits,
+    fleet::{Closed, Fleet},
+    node::{Event, Order, What},
+    watch::Watch,
+};
+use crate::{
+    Ending,
+    failure::Failure,
+    finding::{self, Changes, Finding},
+    logging::{self, Format},
+    manifests::{self, Judged},
+    reader::{Document, Identity, Item, Reader, Reading},
+};
+
+/// How long nodes may take to finish what is under way.
+pub(super) const DRAIN: Duration = Duration::from_secs(30);
+
+/// How long a run that begins waits for ports that one before, killed a moment ago, has not given back yet.
+const PORTS_COME_FREE: Duration = Duration::from_secs(1);
+
+/// How often it tries meanwhile.
+const PORTS_RETRY: Duration = Duration::from_millis(50);
+
+/// An object that is gone is looked for once more after this time: a file that is being replaced is not there for a moment.
+const SECOND_LOOK: Duration = Duration::from_millis(250);
+
+/// How often to look without a hint.
+const TICK: Duration = Duration::from_secs(3);
+
+/// What a run knows.
+pub(super) struct Run {
+    reader: Reader,
+    reading: Reading,
+    /// Objects that were not there at the last look, and had been before.
+    missed: BTreeSet<Identity>,
+    judged: Judged,
+    fleet: Fleet,
+    /// What could not be done and is tried again at each tick.
+    is_unfinished: bool,
+    /// What was said last.
+    said: Vec<Finding>,
+    log_format: Format,
+}
+
+impl Run {
+    pub(super) fn new(reader: Reader, reading: Reading, fleet: Fleet, log_format: Format) -> Self {
+        let judged = manifests::judge(&reading, Claims::default());
+        let (missed, said) = (BTreeSet::new(), Vec::new());
+        Self { reader, reading, missed, judged, fleet, is_unfinished: false, said, log_format }
+    }
+
+    /// Runs until a signal ends it; good if all nodes ended by themselves.
+    pub(super) async fn run(
+        mut self,
+        mut signals: Signals,
+        mut events: mpsc::Receiver<Event>,
+    ) -> Result<Ending, Failure> {
+        let (mut watch, mut hints) = Watch::start(self.reader.path());
+        self.begin().await?;
+        let mut edits = Edits::default();
+        edits.hint(Instant::now()); // for what was edited between the first reading and the watch
+        let mut ticks = interval(TICK);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = signals.next() => break,
+                Some(()) = hints.recv() => edits.hint(Instant::now()),
+                () = edits.settled() => {
+                    edits.clear();
+                    watch.mark();
+                    if block_in_place(|| self.follow()) == Look::Again {
+                        edits.look_again(Instant::now() + SECOND_LOOK);
+                    }
+                }
+                Some(event) = events.recv() => {
+                    if self.fleet.take(event) {
+                        self.apply(); // a gateway of the same name may have waited for this
+                    }
+                }
+                _ = ticks.tick() => {
+                    if watch.has_changed() {
+                        edits.hint(Instant::now());
+                    }
+                    if self.is_unfinished {
+                        self.apply();
+                    }
+                }
+            }
+        }
+        self.end(signals, events).await
+    }
+
+    /// The first look: what cannot be done now ends the run.
+    async fn begin(&mut self) -> Result<(), Failure> {
+        let wanted = wanted(&self.reading, &self.judged.compilation);
+        if wanted.len() > 1 && !self.fleet.settings().ephemeral_ports {
+            let names: Vec<_> = wanted.keys().map(ToString::to_string).collect();
+            return Err(Failure::SamePorts { what: format!("the gateways {}", names.join(" and ")) });
+        }
+        let applied = self.fleet.apply(&wanted);
+        let mut findings = self.judged.findings.clone();
+        findings.extend(self.ignored_redis());
+        self.say(findings);
+        if let Some(failure) = applied.failures.into_iter().next() {
+            return Err(failure);
+        }
+        let began = Instant::now();
+        while let Some(closed) = self.fleet.bind().into_iter().next() {
+            if began.elapsed() > PORTS_COME_FREE {
+                return Err(closed.into_failure());
+            }
+            sleep(PORTS_RETRY).await;
+        }
+        self.fleet.start();
+        if self.fleet.is_empty() {
+            tracing::warn!(
+                "there is no gateway to run yet: correct what is refused, or add a MailGateway; edits are followed"
+            );
+        }
+        Ok(())
+    }
+
+    /// Reads again and acts on it. What is gone from the files is looked for a second time first.
+    fn follow(&mut self) -> Look {
+        match self.reader.read() {
+            Ok(reading) => {
+                let lost = |identity: &&Identity| !reading.documents.contains_key(*identity);
+                let lost: BTreeSet<_> = self.reading.documents.keys().filter(lost).cloned().collect();
+                if !lost.is_subset(&self.missed) {
+                    self.missed = lost;
+                    return Look::Again;
+                }
+                self.missed.clear();
+                self.reading = reading;
+            }
+            // A folder that cannot be read says nothing: all is as it was.
+            Err(error) => self.reading.findings = vec![unreadable(error.to_string())],
+        }
+        let claims = std::mem::take(&mut self.judged.compilation.claims);
+        self.judged = manifests::judge(&self.reading, claims);
+        self.apply();
+        Look::Done
+    }
+
+    /// Makes everything what was judged, and says what is new. What cannot be done is said, and tried again.
+    fn apply(&mut self) {
+        let applied = self.fleet.apply(&wanted(&self.reading, &self.judged.compilation));
+        let closed = self.fleet.bind();
+        self.fleet.start();
+        self.is_unfinished = !applied.failures.is_empty() || !closed.is_empty();
+        let mut findings = self.judged.findings.clone();
+        findings.extend(self.ignored_redis());
+        findings.extend(applied.findings);
+        findings.extend(applied.failures.iter().map(not_programmed));
+        findings.extend(closed.iter().map(Closed::finding));
+        self.say(findings);
+        self.fleet.write();
+    }
+
+    fn say(&mut self, mut findings: Vec<Finding>) {
+        findings.sort();
+        findings.dedup();
+        let Changes { new, gone } = finding::changes(&self.said, &findings);
+        for finding in &gone {
+            logging::say_resolved(finding, self.log_format);
+        }
+        for finding in &new {
+            logging::say_finding(finding, self.log_format);
+        }
+        self.said = findings;
+    }
+
+    /// The gateways that name a Redis which this run does not use.
+    fn ignored_redis(&self) -> Vec<Finding> {
+        if self.fleet.settings().redis.is_some() {
+            return Vec::new();
+        }
+        let is_ignored = |document: &&Document| match &document.item {
+            Item::Ours(object) => match &**object {
+                Object::MailGateway(gateway) => {
+                    gateway.spec.queue.as_ref().is_some_and(|queue| queue.redis.is_some())
+                }
+                _ => false,
+            },
+            Item::Secret(_) | Item::Namespace(_) => false,
+        };
+        let ignored = self.reading.documents.values().filter(is_ignored).map(|document| Finding {
+            resource: Some(document.identity.to_string()),
+            severity: Severity::Warning,
+            field: Some("spec.queue.redis".to_owned()),
+            reason: "NoEffect".to_owned(),
+            message:
+                "a local run keeps the queue on its own disk and ignores this; add --redis URL to use a Redis"
+                    .to_owned(),
+            place: Some(document.place(Some("spec.queue.redis"))),
+        });
+        ignored.collect()
+    }
+
+    /// Lets the nodes finish; a second signal ends them at once.
+    async fn end(
+        mut self,
+        mut signals: Signals,
+        mut events: mpsc::Receiver<Event>,
+    ) -> Result<Ending, Failure> {
+        tracing::info!("draining for {} s at most; a second signal ends it at once", DRAIN.as_secs());
+        self.fleet.end(&Order::Drain(DRAIN));
+        let mut ending = Ending::Good;
+        while !self.fleet.is_empty() {
+            tokio::select! {
+                () = signals.next() => self.fleet.end(&Order::Kill),
+                Some(event) = events.recv() => {
+                    if matches!(event.what, What::Ended(false)) {
+                        ending = Ending::Refused;
+                    }
+                    self.fleet.take(event);
+                }
+            }
+        }
+        tracing::info!("all nodes have ended");
+        Ok(ending)
+    }
+}
+
+/// Whether a look was enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Look {
+    Done,
+    Again,
+}
+
+/// Every gateway of ours that there is, with its snapshot; without one where it is refused as it is written now.
+fn wanted<'a>(reading: &Reading, compilation: &'a Compilation) -> BTreeMap<ObjectKey, Option<&'a Snapshot>> {
+    let is_foreign = |key: &ObjectKey| {
+        compilation.verdicts.iter().any(|verdict| {
+            verdict.reason == posthouse_compiler::Reason::ForeignController && verdict.key == *key
+        })
+    };
+    let is_gateway = |document: &&Document| matches!(&document.item, Item::Ours(object) if matches!(**object, Object::MailGateway(_)));
+    let keys = reading.documents.values().filter(is_gateway).map(|document| &document.identity.key);
+    keys.filter(|key| !is_foreign(key)).map(|key| (key.clone(), compilation.snapshots.get(key))).collect()
+}
+
+fn unreadable(message: String) -> Finding {
+    Finding {
+        resource: None,
+        severity: Severity::Error,
+        field: None,
+        reason: "Unreadable".to_owned(),
+        message,
+        place: None,
+    }
+}
+
+fn not_programmed(failure: &Failure) -> Finding {
+    Finding { reason: "NotProgrammed".to_owned(), ..unreadable(failure.to_string()) }
+}
+
+/// The signals that end a run.
+pub(super) struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+    hang_up: Signal,
+}
+
+impl Signals {
+    /// From now on they are heard instead of ending the process.
+    pub(super) fn listen() -> io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    /// Returns when the next one comes.
+    pub(super) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+            _ = self.hang_up.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! From a reading to what the nodes get and what there is to say: the compiler, with the places of its verdicts. Pure but for the reader it calls.
+
+use std::path::Path;
+
+use posthouse_compiler::{Claims, Compilation, Context, ObjectKey, Verdict, compile};
+use posthouse_config::Snapshot;
+
+use crate::{
+    failure::Failure,
+    finding::Finding,
+    reader::{Identity, Reader, Reading},
+};
+
+/// What a folder of manifests amounts to.
+#[derive(Debug)]
+pub(crate) struct Judged {
+    /// The reader's problems and the compiler's verdicts.
+    pub(crate) findings: Vec<Finding>,
+    /// What the compiler made of it.
+    pub(crate) compilation: Compilation,
+}
+
+impl Judged {
+    pub(crate) fn is_refused(&self) -> bool {
+        self.findings.iter().any(Finding::is_error)
+    }
+
+    /// The gateway that is meant: the one of this name, or the only one.
+    pub(crate) fn gateway(&self, name: Option<&str>) -> Result<Option<(&ObjectKey, &Snapshot)>, Failure> {
+        let snapshots = &self.compilation.snapshots;
+        let names = || snapshots.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        match name {
+            Some(name) => match snapshots.iter().find(|(key, _)| key.to_string() == name) {
+                Some(found) => Ok(Some(found)),
+                None if snapshots.is_empty() => Ok(None),
+                None => Err(Failure::NoSuchGateway { name: name.to_owned(), names: names() }),
+            },
+            None if snapshots.len() > 1 => Err(Failure::SeveralGateways { names: names() }),
+            None => Ok(snapshots.iter().next()),
+        }
+    }
+}
+
+/// Reads and judges a folder once.
+pub(crate) fn judge_folder(path: &Path) -> Result<Judged, Failure> {
+    Ok(judge(&Reader::new(path).read()?, Claims::default()))
+}
+
+/// Judges what was read. `claims` is what the judgement before said about who holds what.
+pub(crate) fn judge(reading: &Reading, claims: Claims) -> Judged {
+    let compilation = compile(&reading.resources(), &Context { claims, ..Context::default() });
+    let mut findings = reading.findings.clone();
+    findings.extend(compilation.verdicts.iter().map(|verdict| finding(verdict, reading)));
+    findings.sort();
+    Judged { findings, compilation }
+}
+
+fn finding(verdict: &Verdict, reading: &Reading) -> Finding {
+    let identity = Identity { kind: verdict.kind.name().to_owned(), key: verdict.key.clone() };
+    let document = reading.documents.get(&identity);
+    Finding {
+        resource: Some(identity.to_string()),
+        severity: verdict.severity,
+        field: verdict.field.clone(),
+        reason: verdict.reason.to_string(),
+        message: verdict.message.clone(),
+        place: document.map(|document| document.place(verdict.field.as_deref())),
+    }
+}

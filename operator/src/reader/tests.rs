@@ -1,0 +1,250 @@
+//! The reader over real files.
+
+use std::fs;
+
+use super::*;
+
+const DOMAIN: &str = "apiVersion: posthouse.dev/v1alpha1
+kind: MailDomain
+metadata: {name: example-com, namespace: mail}
+spec:
+  gatewayRef: {name: edge}
+  domain: example.com
+  recipients: {policy: AcceptAll}
+";
+
+fn folder(files: &[(&str, &str)]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, text) in files {
+        fs::write(folder.path().join(name), text).unwrap();
+    }
+    folder
+}
+
+fn read(files: &[(&str, &str)]) -> Reading {
+    Reader::new(folder(files).path()).read().unwrap()
+}
+
+fn identities(reading: &Reading) -> Vec<String> {
+    reading.documents.keys().map(ToString::to_string).collect()
+}
+
+fn lines(reading: &Reading) -> Vec<String> {
+    reading.findings.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn objects_of_several_files_and_documents_are_read() {
+    let reading = read(&[
+        (
+            "a.yaml",
+            &format!(
+                "---\n# nothing\n---\n{DOMAIN}---\napiVersion: v1\nkind: Namespace\nmetadata: {{name: mail}}\n"
+            ),
+        ),
+        (
+            "b.json",
+            r#"{"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"a": "b"}}"#,
+        ),
+        ("ignored.txt", "not yaml: ["),
+        (".hidden.yaml", "not yaml: ["),
+    ]);
+    assert_eq!(identities(&reading), ["MailDomain mail/example-com", "Namespace mail", "Secret default/s"]);
+    assert_eq!(lines(&reading), Vec::<String>::new());
+    let resources = reading.resources();
+    assert_eq!(resources.domains[0].spec.domain, "example.com");
+    assert_eq!((resources.secrets.len(), resources.namespaces.len()), (1, 1));
+}
+
+#[test]
+fn a_list_is_its_items() {
+    let text = "apiVersion: v1
+kind: List
+items:
+- apiVersion: v1
+  kind: Namespace
+  metadata: {name: one}
+- apiVersion: v1
+  kind: Namespace
+  metadata: {nam: two}
+";
+    let reading = read(&[("list.yaml", text)]);
+    assert_eq!(identities(&reading), ["Namespace one"]);
+    let found = lines(&reading);
+    assert!(
+        found.iter().any(|line| line.starts_with("Error list.yaml:9 metadata.nam: UnknownField: ")),
+        "{found:#?}"
+    );
+}
+
+#[test]
+fn an_unknown_field_is_refused_with_file_line_and_cure() {
+    let text =
+        DOMAIN.replace("  recipients: {policy: AcceptAll}\n", "  recipients:\n    polycy: AcceptAll\n");
+    let reading = read(&[("domain.yaml", &text)]);
+    assert!(reading.documents.is_empty());
+    let found = lines(&reading);
+    let line = found.iter().find(|line| line.contains("UnknownField")).unwrap();
+    assert!(
+        line.starts_with("Error MailDomain mail/example-com spec.recipients.polycy: UnknownField: "),
+        "{line}"
+    );
+    assert!(line.contains("did you mean policy?"), "{line}");
+    assert!(line.ends_with("(domain.yaml:8)"), "{line}");
+}
+
+#[test]
+fn a_boolean_of_yaml_1_1_is_no_text() {
+    let text = DOMAIN.replace("domain: example.com", "domain: no");
+    let found = lines(&read(&[("domain.yaml", &text)]));
+    assert_eq!(found.len(), 1);
+    assert!(
+        found[0]
+            .starts_with("Error MailDomain mail/example-com spec.domain: InvalidValue: false is not text"),
+        "{found:?}"
+    );
+    let text = DOMAIN.replace("spec:\n", "spec:\n  suspend: on\n");
+    let reading = read(&[("domain.yaml", &text)]);
+    assert!(reading.resources().domains[0].spec.suspend, "{:?}", lines(&reading));
+}
+
+#[test]
+fn string_data_wins_over_data() {
+    let text = "apiVersion: v1
+kind: Secret
+metadata: {name: s, namespace: mail}
+data: {a: b2xk, b: aW4gYmFzZTY0}
+stringData: {a: new}
+";
+    let reading = read(&[("secret.yaml", text)]);
+    let secret = reading.resources().secrets.remove(0);
+    let data = secret.data.unwrap();
+    assert_eq!((data["a"].0.as_slice(), data["b"].0.as_slice()), (&b"new"[..], &b"in base64"[..]));
+    assert_eq!(secret.metadata.namespace.as_deref(), Some("mail"));
+}
+
+#[test]
+fn a_wrong_secret_shows_no_value() {
+    let text = "apiVersion: v1
+kind: Secret
+metadata: {name: s}
+data:
+  password: hunter2!
+stringData:
+  pin: 8861
+";
+    let reading = read(&[("secret.yaml", text)]);
+    let found = lines(&reading);
+    assert!(
+        found[0].starts_with("Error Secret default/s data.password: InvalidValue: is not base64"),
+        "{found:?}"
+    );
+    assert!(found[0].ends_with("(secret.yaml:5)"), "{found:?}");
+    assert!(
+        found[1].starts_with("Error Secret default/s stringData.pin: InvalidValue: is text"),
+        "{found:?}"
+    );
+    assert!(!format!("{reading:?}").contains("hunter2") && !format!("{reading:?}").contains("8861"));
+}
+
+#[test]
+fn kinds_that_are_not_ours_are_told_from_wrong_ones() {
+    let found = lines(&read(&[
+        ("a.yaml", "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: x}\n"),
+        ("b.yaml", "apiVersion: posthouse.dev/v1alpha1\nkind: MailDomian\nmetadata: {name: x}\n"),
+        ("c.yaml", "apiVersion: posthouse.dev/v1\nkind: MailDomain\nmetadata: {name: x}\n"),
+        ("d.yaml", "just: text\n"),
+        ("e.yaml", "- a\n- b\n"),
+    ]));
+    for (line, start) in found.iter().zip(
+        [
+            "Warning a.yaml:2: ForeignKind: apps/v1 Deployment is ignored",
+            "Error b.yaml:2 kind: UnknownKind: MailDomian is not one of the kinds MailGateway, MailDomain",
+            "Error c.yaml:1 apiVersion: UnknownVersion: ",
+            "Error d.yaml:1 apiVersion: MissingField: ",
+            "Error e.yaml:1: NoObject: ",
+        ]
+        .iter(),
+    ) {
+        assert!(found.iter().any(|line| line.starts_with(start)), "{start} is not in {found:#?}");
+        assert!(!line.is_empty());
+    }
+    assert_eq!(found.len(), 5);
+}
+
+#[test]
+fn an_object_that_is_described_twice_is_told_and_the_first_holds() {
+    let reading = read(&[
+        ("a.yaml", DOMAIN),
+        ("b.yaml", &DOMAIN.replace("domain: example.com", "domain: example.net")),
+    ]);
+    assert_eq!(reading.resources().domains[0].spec.domain, "example.com");
+    let found = lines(&reading);
+    assert!(found[0].contains("DuplicateObject: it is described in a.yaml:1 already"), "{found:?}");
+}
+
+#[test]
+fn a_file_that_breaks_keeps_what_it_said_before() {
+    let two = format!(
+        "{DOMAIN}---\n{}",
+        DOMAIN.replace("example-com", "example-net").replace("example.com", "example.net")
+    );
+    let folder = folder(&[("a.yaml", &two)]);
+    let file = folder.path().join("a.yaml");
+    let mut reader = Reader::new(folder.path());
+    assert_eq!(reader.read().unwrap().documents.len(), 2);
+
+    fs::write(&file, "spec: [\n").unwrap();
+    let reading = reader.read().unwrap();
+    assert_eq!(reading.documents.len(), 2, "nothing is known of a file that is no YAML");
+    assert!(lines(&reading)[0].contains("InvalidYaml"));
+
+    // One of two is wrong: it stays as it was, the other one follows the file.
+    let edited =
+        two.replace("AcceptAll}\n---", "Nobody}\n---").replace("domain: example.net", "domain: example.org");
+    fs::write(&file, edited).unwrap();
+    let reading = reader.read().unwrap();
+    let domains = reading.resources().domains.into_iter().map(|domain| domain.spec.domain);
+    assert_eq!(domains.collect::<Vec<_>>(), ["example.com", "example.org"]);
+    assert_eq!(reading.findings.len(), 1);
+
+    // What is taken out of a good file is gone.
+    fs::write(&file, DOMAIN).unwrap();
+    assert_eq!(identities(&reader.read().unwrap()), ["MailDomain mail/example-com"]);
+    fs::remove_file(&file).unwrap();
+    assert!(reader.read().unwrap().documents.is_empty());
+}
+
+#[test]
+fn what_is_no_text_is_told() {
+    let folder = folder(&[]);
+    fs::write(folder.path().join("a.yaml"), b"kind: x\nname: \xff\n").unwrap();
+    let reading = Reader::new(folder.path()).read().unwrap();
+    assert_eq!(lines(&reading), ["Error a.yaml: Unreadable: it is not UTF-8 (line 2): save it as UTF-8"]);
+}
+
+#[test]
+fn a_name_that_kubernetes_would_refuse_is_refused() {
+    for (name, field) in
+        [("Example", "name: example-com"), ("-a", "name: example-com"), ("a_b", "namespace: mail")]
+    {
+        let key = field.split(':').next().unwrap();
+        let text = DOMAIN.replace(field, &format!("{key}: {name:?}"));
+        let found = lines(&read(&[("a.yaml", &text)]));
+        assert!(found[0].contains(&format!("metadata.{key}: InvalidName")), "{found:?}");
+    }
+}
+
+#[test]
+fn a_folder_that_is_not_there_is_an_error_that_names_it() {
+    let error = Reader::new("/nowhere/at/all").read().unwrap_err().to_string();
+    assert!(error.starts_with("/nowhere/at/all: cannot be read: "), "{error}");
+}
+
+#[test]
+fn the_examples_are_read_without_a_finding() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/api");
+    let reading = Reader::new(examples).read().unwrap();
+    assert_eq!(lines(&reading), Vec::<String>::new());
+    assert!(reading.documents.len() >= 8);
+}
