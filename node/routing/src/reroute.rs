@@ -1,7 +1,7 @@
 //! Routing is not frozen: mail that waits is routed again when a newer snapshot is there. Pure.
 //!
 //! What was accepted stays accepted. A recipient that would be refused for good today keeps the route that the queue has for it, and the far
-//! end decides; so does one whose resource is gone. One that would be refused for now waits.
+//! end decides; so does one whose domain was deleted. One that would be refused for now waits, and so does one whose rule was deleted.
 
 use std::borrow::Cow;
 
@@ -15,6 +15,9 @@ use crate::{
     trace::{NoTrace, Trace},
     walk::{Names, Walk},
 };
+
+/// The kind of resource whose mail drains by its stored route when the resource is gone.
+const MAIL_DOMAIN: &str = "MailDomain";
 
 /// Where a queued recipient's mail goes now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -30,7 +33,7 @@ pub enum Rerouted {
 /// Why a queued recipient keeps its stored route.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum StoredReason {
-    /// The resource that routed it is gone, and nothing else routes it.
+    /// The domain that routed it was deleted, and nothing else routes it.
     OriginGone,
     /// It would be refused today; it was accepted then.
     RefusedToday(Refusal),
@@ -78,22 +81,25 @@ impl Router {
         }
     }
 
-    /// Whether a queued recipient that is refused today is not sent by its stored route either: its owner said so, or the resource that routed it
-    /// is there and has no route just now.
+    /// Whether a queued recipient that is refused today is not sent by its stored route either: its owner said so, or there is no route just now.
+    ///
+    /// Mail of a deleted domain drains by its stored route; mail of a deleted rule does not. The rule may have asked for a login or for TLS, of
+    /// which the stored route knows nothing: sent by it, the mail would go without.
     fn must_wait(&self, refusal: &Refusal, stored: &Route) -> bool {
-        match refusal.reason {
-            RefusalReason::GatewaySuspended | RefusalReason::DomainSuspended => true,
-            _ => refusal.is_transient() && self.has_origin(&stored.origin),
+        if matches!(refusal.reason, RefusalReason::GatewaySuspended | RefusalReason::DomainSuspended) {
+            return true;
         }
+        if self.has_origin(&stored.origin) {
+            return refusal.is_transient();
+        }
+        !matches!(origin_parts(&stored.origin), Some((MAIL_DOMAIN, _)))
     }
 
     /// Whether the resource that a route names is in the snapshot.
     fn has_origin(&self, origin: &str) -> bool {
         let snapshot = self.snapshot();
         match origin_parts(origin) {
-            Some(("MailDomain", name)) => {
-                snapshot.domains.iter().any(|domain| domain.origin.as_str() == name)
-            }
+            Some((MAIL_DOMAIN, name)) => snapshot.domains.iter().any(|domain| domain.origin.as_str() == name),
             Some(("RelayRule", name)) => snapshot.rules.iter().any(|rule| rule.origin.as_str() == name),
             _ => false,
         }

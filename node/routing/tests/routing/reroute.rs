@@ -44,6 +44,15 @@ fn mail_of_a_deleted_domain_drains_by_the_route_that_is_stored_with_it() {
 }
 
 #[test]
+fn mail_of_a_deleted_rule_waits_because_the_rule_may_have_asked_for_a_login() {
+    let found = again(&router(json!({})), "b@c.example", None, "RelayRule mail/gone");
+    assert!(matches!(found, Rerouted::Waits(_)), "{found:?}");
+    let ours_now = router(json!({"domains": [domain("c.example", &["alice"], &json!({}))]}));
+    let found = again(&ours_now, "b@c.example", None, "RelayRule mail/gone");
+    assert!(matches!(found, Rerouted::Waits(_)), "refused for good, but not sent without it: {found:?}");
+}
+
+#[test]
 fn mail_of_a_suspended_domain_waits() {
     let suspended = domain("example.com", &["alice"], &json!({"suspended": true}));
     let router = router(json!({"domains": [suspended]}));
