@@ -6,6 +6,7 @@
 //! Time is always a parameter ([`Timestamp`](posthouse_model::Timestamp)); nodes read the store's clock by [`Store::time`] so that they agree.
 
 pub mod accounting;
+pub mod embedded;
 pub mod entry;
 pub mod hold;
 pub mod jobs;

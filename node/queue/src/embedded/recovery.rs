@@ -1,0 +1,282 @@
+//! Opening a store: the index is loaded, the log behind it replayed, what a crash left half done brought to an end. Blocking file I/O.
+
+use std::{
+    collections::HashSet,
+    fs::{self, DirBuilder, File},
+    io,
+    os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use posthouse_model::{MessageId, Timestamp};
+
+use super::{
+    Options,
+    content::ContentFiles,
+    core::{Inner, Shared, Spare},
+    database::{DatabaseError, Identity, Index, SmallRow, Summary},
+    effect::{Effect, Position, Stored},
+    log::{
+        Blobs, SEGMENT_HEAD,
+        scan::{self, Scanned},
+        segments::{self, Segments, sync_folder},
+    },
+    state::{JobSlot, State},
+};
+use crate::{hold::ReleaseId, store::StoreError};
+
+/// What opening gives: what is shared, the index, the file that the log goes on in, and the lock on the folder.
+pub(crate) struct Opened {
+    pub(crate) shared: Shared,
+    pub(crate) index: Index,
+    pub(crate) current: std::sync::Arc<File>,
+    pub(crate) lock: File,
+}
+
+/// Opens the store in a folder, which is made if it is not there.
+pub(crate) fn open(folder: &Path, options: Options) -> Result<Opened, StoreError> {
+    let failed = |what: &str, error: &dyn std::fmt::Display| {
+        StoreError::Unavailable(format!("the queue in {} {what}: {error}", folder.display()))
+    };
+    let io = |error: io::Error| failed("cannot be opened", &error);
+    let database = |error: DatabaseError| failed("has an index that cannot be used", &error);
+
+    let (log, content) = (folder.join("log"), folder.join("content"));
+    for made in [folder, &log, &content] {
+        DirBuilder::new().recursive(true).mode(0o700).create(made).map_err(io)?;
+        fs::set_permissions(made, fs::Permissions::from_mode(0o700)).map_err(io)?;
+    }
+    let lock = lock(folder)?;
+    let index_path = folder.join("index.redb");
+    let fresh = !index_path.exists();
+    if fresh {
+        segments::create(&index_path).map_err(io)?; // for its permissions; an empty file is a new database
+    }
+    let index = Index::open(&index_path).map_err(database)?;
+    let identity = identify(&index, &log, options, fresh).map_err(|error| match error {
+        IdentifyError::Lost => failed("has a log but no index", &"the index was removed; restore it"),
+        IdentifyError::Io(error) => io(error),
+        IdentifyError::Database(error) => database(error),
+    })?;
+    let segments = Segments::open(&log, identity.salt, identity.segment_size, options.quota).map_err(io)?;
+
+    let mut state = State::default();
+    let mut unreadable = HashSet::new();
+    let summary = load(&index, &mut state, &mut unreadable).map_err(database)?;
+    let scanned = replay(&segments, summary.position, &mut state)
+        .map_err(|error| failed("cannot be replayed", &error))?;
+    for place in &scanned.damaged {
+        tracing::error!(
+            segment = place.segment,
+            offset = place.offset,
+            "the queue's log is damaged here: what was written there is lost; the rest is kept"
+        );
+    }
+    let (end, current) = continue_log(&segments, scanned.end).map_err(io)?;
+    let spare = match segments.make_spare() {
+        Ok(()) => Spare::Ready,
+        Err(error) => {
+            tracing::warn!(%error, "no room for another segment of the queue's log");
+            Spare::Missing
+        }
+    };
+    let files = ContentFiles::open(&content);
+    let wanted = state.messages.iter().filter(|(_, m)| matches!(m.content, Stored::File { .. }));
+    files.keep(&wanted.map(|(_, m)| m.id).chain(unreadable).collect()).map_err(io)?;
+    sync_folder(folder).map_err(io)?;
+
+    let mut inner = Inner {
+        state,
+        failed: None,
+        end,
+        durable: end,
+        spare,
+        pieces: Vec::new(),
+        unwritten: 0,
+        after_write: Vec::new(),
+        after_sync: Vec::new(),
+        unlink: Vec::new(),
+        since_checkpoint: scanned.octets,
+        checkpoint: summary.position,
+        stopping: false,
+        epoch: identity.epoch,
+        salt: identity.salt,
+        segment_size: identity.segment_size,
+    };
+    inner.state.unlink.clear(); // `keep` has removed those files
+    start_over(&mut inner)?;
+    let shared = Shared::new(inner, segments, files, folder.to_owned());
+    super::housekeeper::take_reserve(&shared);
+    Ok(Opened { shared, index, current, lock })
+}
+
+fn lock(folder: &Path) -> Result<File, StoreError> {
+    let unavailable = |why: String| StoreError::Unavailable(why);
+    let path = folder.join("lock");
+    let open = || {
+        use std::os::unix::fs::OpenOptionsExt as _;
+        File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)
+    };
+    let file =
+        open().map_err(|error| unavailable(format!("{} cannot be opened: {error}", path.display())))?;
+    match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(unavailable(format!(
+            "the queue in {} is in use by another process; a folder holds the queue of one running node",
+            folder.display()
+        ))),
+        Err(error) => Err(unavailable(format!("{} cannot be locked: {error}", path.display()))),
+    }
+}
+
+enum IdentifyError {
+    Lost,
+    Io(io::Error),
+    Database(DatabaseError),
+}
+
+impl From<DatabaseError> for IdentifyError {
+    fn from(error: DatabaseError) -> Self {
+        Self::Database(error)
+    }
+}
+
+/// What identifies the store: read and counted on, or made.
+fn identify(index: &Index, log: &Path, options: Options, fresh: bool) -> Result<Identity, IdentifyError> {
+    let identity = match index.identity()? {
+        Some(known) => Identity { epoch: known.epoch.saturating_add(1), ..known },
+        None => {
+            let has_segments = fs::read_dir(log).map_err(IdentifyError::Io)?.flatten().any(|file| {
+                file.file_name().to_str().is_some_and(|name| {
+                    std::path::Path::new(name).extension().is_some_and(|ending| ending == "seg")
+                })
+            });
+            if fresh && has_segments {
+                return Err(IdentifyError::Lost);
+            }
+            Identity { salt: rand::random(), epoch: 1, segment_size: options.segment_size }
+        }
+    };
+    index.set_identity(&identity)?;
+    Ok(identity)
+}
+
+/// Loads what the index has.
+fn load(
+    index: &Index,
+    state: &mut State,
+    unreadable: &mut HashSet<MessageId>,
+) -> Result<Summary, DatabaseError> {
+    let summary = index.summary()?.unwrap_or_default();
+    state.count = summary.count;
+    state.hold_sequence = summary.hold_sequence;
+    state.token_ceiling = summary.token_ceiling;
+    // Releases before what they release: an entry counts by them when it is put there.
+    index.small(|row| match row {
+        Ok(row) => add_small(state, row),
+        Err((_, error)) => {
+            tracing::error!(%error, "a row in the queue's index cannot be read; it is left alone")
+        }
+    })?;
+    index.messages(|row| match row {
+        Ok(row) => {
+            state.add_message(&row);
+            if let Some((number, _)) = state.message(row.id.into())
+                && let Some(message) = state.messages.at_mut(number)
+            {
+                message.indexed = true;
+            }
+        }
+        Err((key, error)) => {
+            let id = key.try_into().ok().map(MessageId::from_bytes);
+            tracing::error!(?id, %error, "a message's row in the queue's index cannot be read; it is left alone");
+            unreadable.extend(id);
+        }
+    })?;
+    state.dirty.clear();
+    state.dirty_small.clear();
+    Ok(summary)
+}
+
+fn add_small(state: &mut State, row: SmallRow) {
+    match row {
+        SmallRow::Queue { name, mode, releases } => {
+            let number = state.queue_number(&name);
+            if let Some(queue) = state.queues.at_mut(number) {
+                queue.mode = mode;
+                for (reason, releases) in releases {
+                    queue.of_mut(reason).releases = releases;
+                }
+            }
+        }
+        SmallRow::Lane { id, until } => {
+            let number = state.lane_number(id);
+            if let Some(lane) = state.lanes.at_mut(number) {
+                lane.until = Some(until);
+            }
+            state.list_lane(number);
+        }
+        SmallRow::Fact { kind, key, value, until } => {
+            state.facts.insert((kind, key), (value, until));
+        }
+        SmallRow::Job(job) => {
+            state.jobs.insert(job.key.clone(), JobSlot { job, lease: None });
+        }
+        SmallRow::Tombstone { id, until } => {
+            state.tombstones.insert(MessageId::from_bytes(id), until);
+        }
+        SmallRow::Release { id, at } => {
+            state.releases.insert(ReleaseId(id), at);
+        }
+    }
+}
+
+fn replay(segments: &Segments, from: Position, state: &mut State) -> Result<Scanned, scan::ScanError> {
+    scan::scan(segments, from, |found| {
+        for effect in &found.effects {
+            state.apply(effect, found.blobs);
+        }
+    })
+}
+
+/// Where the log goes on: behind its last whole frame, or in a first segment.
+fn continue_log(segments: &Segments, end: Position) -> io::Result<(Position, std::sync::Arc<File>)> {
+    for later in segments.numbers().into_iter().filter(|number| *number > end.segment) {
+        segments.retire(later)?; // begun by a batch that was never confirmed
+    }
+    // What was replayed may be in memory only: nothing may build on it before it is on disk.
+    for number in segments.numbers() {
+        if let Some(file) = segments.file(number) {
+            file.sync_data()?;
+        }
+    }
+    if let Some(file) = segments.file(end.segment) {
+        return Ok((Position { offset: end.offset.max(SEGMENT_HEAD), ..end }, file));
+    }
+    segments.make_spare()?;
+    let segment = end.segment.saturating_add(1);
+    Ok((Position { segment, offset: SEGMENT_HEAD }, segments.take_spare(segment)?))
+}
+
+/// Nobody of the run before is left: what was incoming is on disk and counts, tokens start above all that were given.
+fn start_over(inner: &mut Inner) -> Result<(), StoreError> {
+    let now = now();
+    inner.state.token = inner.state.token_ceiling;
+    let mut numbers: Vec<(MessageId, u32)> =
+        inner.state.messages.iter().filter(|(_, m)| !m.confirmed).map(|(number, m)| (m.id, number)).collect();
+    numbers.sort_unstable();
+    let ids: Vec<MessageId> = numbers.into_iter().map(|(id, _)| id).collect();
+    inner.commit(Vec::<Effect>::new(), &Blobs::default(), false)?;
+    for part in ids.chunks(1_000) {
+        let effects = inner.state.plan_activate(part, now);
+        inner.commit(effects, &Blobs::default(), false)?;
+    }
+    Ok(())
+}
+
+/// The clock of this machine.
+pub(crate) fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
