@@ -13,6 +13,7 @@ pub mod jobs;
 pub mod lease;
 pub mod message;
 pub mod record;
+pub mod redis;
 pub mod settle;
 pub mod store;
 

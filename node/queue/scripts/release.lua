@@ -1,0 +1,41 @@
+#!lua flags=allow-oom
+-- Records a release; moves nothing. KEYS: as in common.lua (ARGV 1 is the time of the release).
+-- ARGV: 3 release id, 4 reason, 5 queue hash or '*', 6 most releases kept in a list. Returns {how many entries it freed}.
+-- Atomic because the high-water and the count must be of one moment.
+local id, reason, scope, most = ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
+if call('ZSCORE', K.released, id) then return { 0 } end
+local high = counters().sequence
+local freed, hashes = 0, {}
+if scope == '*' then
+  -- From queue to queue through the index of what is held for the reason.
+  local from = '[' .. char(reason)
+  while true do
+    local member = call('ZRANGEBYLEX', K.held, from, '(' .. char(reason + 1), 'LIMIT', 0, 1)[1]
+    if not member then break end
+    hashes[#hashes + 1] = sub(member, 2, 9)
+    from = '[' .. sub(member, 1, 9) .. string.rep('\255', 8)
+  end
+else
+  hashes[1] = scope
+end
+for _, hash in ipairs(hashes) do
+  local before = high_water(reason, hash)
+  local count = held_count(reason, hash, before, high)
+  if count > 0 then mark_draining(reason, hash) end
+  local claim = reason <= 2 and count > 0 and claim_of(hash)
+  if claim then count = count - held_count(reason, hash, max(before, claim.low[reason]), min(high, claim.high)) end
+  freed = freed + count
+end
+local list = releases_of(reason, scope)
+if high > 0 and (#list == 0 or list[#list][1] < high) then
+  list[#list + 1] = { high, now }
+  -- When there are too many, the oldest goes: what it freed and is not moved yet counts as held until the next one.
+  while #list > most do table.remove(list, 1) end
+  local packed = {}
+  for i, release in ipairs(list) do packed[i] = pack('>I8I8', release[1], release[2]) end
+  call('HSET', K.releases, char(reason) .. scope, table.concat(packed))
+  if scope ~= '*' then queue_of(scope).releases = 1 end
+end
+call('ZADD', K.released, now, id)
+flush()
+return { freed }

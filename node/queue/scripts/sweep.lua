@@ -1,0 +1,32 @@
+#!lua flags=allow-oom
+-- Makes deferred entries due, or holds due and deferred ones: of one bucket, one part.
+-- KEYS: as in common.lua. ARGV: 3 'retry' | 'hold', 4 queue hash or '', 5 bucket (0-15), 6 cursor, 7 about how many.
+-- Returns {how many, next cursor (text)}.
+-- Atomic because an attempt may begin at any moment.
+local act, only, name = ARGV[3], ARGV[4], KEYS[tonumber(ARGV[5]) + 1]
+local scan = call('HSCAN', name, ARGV[6], 'COUNT', ARGV[7])
+local changed, fields = 0, scan[2]
+for i = 1, #fields, 2 do
+  local key = fields[i]
+  local e = #key == 18 and read_entry(key, fields[i + 1])
+  if e and (only == '' or e.queue == only) then
+    if act == 'hold' and e.state == HELD and is_free(e) then
+      free(e)
+      save(e)
+    end
+    if act == 'retry' and e.state == DEFERRED then
+      open_lane(lane_of(e.lane, e.queue))
+      leave(e)
+      enter_due(e, now)
+      save(e)
+      changed = changed + 1
+    elseif act == 'hold' and (e.state == DEFERRED or e.state == DUE) then
+      leave(e)
+      enter_held(e, ADMINISTRATOR)
+      save(e)
+      changed = changed + 1
+    end
+  end
+end
+flush()
+return { changed, scan[1] }
