@@ -1,6 +1,6 @@
 //! What there is to say about the manifests, in one form for the reader's problems and the compiler's verdicts. Pure.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashSet, fmt, hash::Hash, sync::Arc};
 
 use posthouse_compiler::Severity;
 use serde::{Serialize, Serializer};
@@ -43,18 +43,16 @@ impl Finding {
         self.severity == Severity::Error
     }
 
-    /// Whether the other one speaks of the same thing, perhaps in other words or from another line.
-    pub(crate) fn is_about_the_same(&self, other: &Self) -> bool {
-        let what = |finding: &Self| {
-            let file = finding.place.as_ref().filter(|_| finding.resource.is_none());
-            (
-                finding.resource.clone(),
-                finding.field.clone(),
-                finding.reason.clone(),
-                file.map(|place| Arc::clone(&place.file)),
-            )
-        };
-        what(self) == what(other)
+    /// What it speaks of: two findings with one subject are the same one, perhaps in other words or from another line.
+    fn subject(&self) -> (Option<&str>, Option<&str>, &str, Option<&str>) {
+        let file = self.place.as_ref().filter(|_| self.resource.is_none());
+        let file = file.map(|place| &*place.file);
+        (self.resource.as_deref(), self.field.as_deref(), &self.reason, file)
+    }
+
+    /// All of it but where it stands.
+    fn wording(&self) -> (impl Eq + Hash + '_, Severity, &str) {
+        (self.subject(), self.severity, &self.message)
     }
 }
 
@@ -112,20 +110,11 @@ pub(crate) struct Changes {
 
 /// What changed from one set to the next. A finding that only moved to another line is not worth a line itself.
 pub(crate) fn changes(before: &[Finding], after: &[Finding]) -> Changes {
-    let is_said = |said: &[Finding], finding: &Finding| {
-        said.iter().any(|other| {
-            other.is_about_the_same(finding)
-                && other.message == finding.message
-                && other.severity == finding.severity
-        })
-    };
+    let said: HashSet<_> = before.iter().map(Finding::wording).collect();
+    let subjects: HashSet<_> = after.iter().map(Finding::subject).collect();
     Changes {
-        new: after.iter().filter(|finding| !is_said(before, finding)).cloned().collect(),
-        gone: before
-            .iter()
-            .filter(|finding| !after.iter().any(|other| other.is_about_the_same(finding)))
-            .cloned()
-            .collect(),
+        new: after.iter().filter(|finding| !said.contains(&finding.wording())).cloned().collect(),
+        gone: before.iter().filter(|finding| !subjects.contains(&finding.subject())).cloned().collect(),
     }
 }
 

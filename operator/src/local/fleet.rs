@@ -1,11 +1,18 @@
 //! The nodes of all gateways: what each is to serve, who is ready, what `local.json` says of it. It publishes snapshots and starts the tasks
 //! that keep nodes running.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use posthouse_channel::{Directory, control::FromNode};
 use posthouse_compiler::{ObjectKey, Severity};
 use posthouse_config::{Snapshot, SnapshotHash};
+use posthouse_model::Timestamp;
 use tokio::sync::{mpsc, watch};
 
 use super::{
@@ -60,7 +67,8 @@ pub(super) struct Applied {
 #[derive(Debug)]
 struct Gateway {
     directory: Directory,
-    hash: SnapshotHash,
+    /// The snapshot that holds, and its name; absent only until the first is published.
+    published: Option<(SnapshotHash, Snapshot)>,
     wanted: Vec<Wanted>,
     nodes: Vec<Node>,
     /// Its manifest is gone; its nodes are ending.
@@ -134,17 +142,15 @@ impl Fleet {
 
     fn new_gateway(&self, key: &ObjectKey, snapshot: Option<&Snapshot>) -> Result<Option<Gateway>, Failure> {
         let directory = Directory::create(self.state.gateway_folder(key).join("config"))?;
-        let last;
-        let snapshot = match snapshot {
-            Some(snapshot) => snapshot,
-            None => match last_snapshot(&directory) {
-                Some(found) => {
-                    tracing::warn!(gateway = %key, "the gateway starts with the last configuration that was good");
-                    last = found;
-                    &last
-                }
-                None => return Ok(None),
-            },
+        let published = last_snapshot(&directory);
+        let last = published.as_ref().map(|(_, snapshot)| snapshot.clone());
+        let snapshot = match (snapshot, &last) {
+            (Some(snapshot), _) => snapshot,
+            (None, Some(last)) => {
+                tracing::warn!(gateway = %key, "the gateway starts with the last configuration that was good");
+                last
+            }
+            (None, None) => return Ok(None),
         };
         let nodes = (0..self.settings.nodes).map(|number| {
             let id = NodeId { gateway: key.clone(), number };
@@ -154,8 +160,7 @@ impl Fleet {
             Ok(Node { id, sockets: Arc::new(sockets), orders: None, ready: None, has_ended: false })
         });
         let nodes = nodes.collect::<Result<_, Failure>>()?;
-        let hash = SnapshotHash::of(b"");
-        let mut gateway = Gateway { directory, hash, wanted: Vec::new(), nodes, is_leaving: false };
+        let mut gateway = Gateway { directory, published, wanted: Vec::new(), nodes, is_leaving: false };
         gateway.publish(key, snapshot, &self.settings)?;
         Ok(Some(gateway))
     }
@@ -170,7 +175,9 @@ impl Fleet {
                 if !node.sockets.is_same(&sockets) {
                     node.sockets = Arc::new(sockets);
                 }
-                node.order(gateway.hash);
+                if let Some((hash, _)) = &gateway.published {
+                    node.order(*hash);
+                }
             }
         }
         closed
@@ -179,8 +186,9 @@ impl Fleet {
     /// Starts the nodes that were never started.
     pub(super) fn start(&mut self) {
         for gateway in self.gateways.values_mut().filter(|gateway| !gateway.is_leaving) {
+            let Some((hash, _)) = gateway.published else { continue };
             for node in gateway.nodes.iter_mut().filter(|node| node.orders.is_none()) {
-                let order = Order::Serve(Arc::clone(&node.sockets), gateway.hash);
+                let order = Order::Serve(Arc::clone(&node.sockets), hash);
                 let (orders, received) = watch::channel(order);
                 let folder = self.state.gateway_folder(&node.id.gateway);
                 let store = self.settings.redis.clone().map_or(Store::Embedded(folder), Store::Redis);
@@ -286,14 +294,18 @@ impl Fleet {
 
 impl Gateway {
     fn publish(&mut self, key: &ObjectKey, snapshot: &Snapshot, settings: &Settings) -> Result<(), Failure> {
-        let encoded =
-            snapshot.encode().map_err(|source| Failure::Encoding { gateway: key.to_string(), source })?;
-        let hash = self.directory.publish(&encoded)?;
-        if hash != self.hash {
-            self.hash = hash;
-            self.wanted = sockets::wanted(snapshot, settings.listen, settings.ephemeral_ports);
-            tracing::info!(gateway = %key, snapshot = %hash, "snapshot published");
+        let last = self.published.as_ref().map(|(_, snapshot)| snapshot);
+        let generation = generation(last, snapshot, now());
+        let snapshot = Snapshot { generation, ..snapshot.clone() };
+        let (encoded, hash) = snapshot
+            .encode_and_hash()
+            .map_err(|source| Failure::Encoding { gateway: key.to_string(), source })?;
+        self.directory.publish(&encoded)?;
+        self.wanted = sockets::wanted(&snapshot, settings.listen, settings.ephemeral_ports);
+        if self.published.as_ref().is_none_or(|(published, _)| *published != hash) {
+            tracing::info!(gateway = %key, snapshot = %hash, generation, "snapshot published");
         }
+        self.published = Some((hash, snapshot));
         Ok(())
     }
 
@@ -350,9 +362,26 @@ impl Closed {
 }
 
 /// The last good snapshot of a run before.
-fn last_snapshot(directory: &Directory) -> Option<Snapshot> {
+fn last_snapshot(directory: &Directory) -> Option<(SnapshotHash, Snapshot)> {
     let (hash, encoded) = directory.read_current().ok().flatten()?;
-    Snapshot::decode_verified(&encoded, hash).ok()
+    Some((hash, Snapshot::decode_verified(&encoded, hash).ok()?))
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+/// The generation of a snapshot that is to be published: that of the last one if it says the same, else a greater one. The clock is in it so that
+/// a Redis that outlives this state still sees it grow.
+fn generation(last: Option<&Snapshot>, snapshot: &Snapshot, now: Timestamp) -> u64 {
+    match last {
+        Some(last) if Snapshot { generation: last.generation, ..snapshot.clone() } == *last => {
+            last.generation
+        }
+        Some(last) => now.0.max(last.generation + 1),
+        None => now.0,
+    }
 }
 
 fn log(id: &NodeId, said: FromNode) {
@@ -372,5 +401,27 @@ fn log(id: &NodeId, said: FromNode) {
         FromNode::Status(status) => {
             tracing::warn!(node = %id, %gateway, "node takes no mail: {}", status.reason);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use posthouse_config::{Gateway, ResourceName};
+
+    use super::*;
+
+    fn snapshot(hostname: &str, generation: u64) -> Snapshot {
+        let origin = ResourceName::new("mail", "edge").unwrap();
+        Snapshot { generation, ..Snapshot::new(Gateway::new(origin, hostname.parse().unwrap())) }
+    }
+
+    #[test]
+    fn a_generation_grows_with_each_change_and_only_then() {
+        let new = snapshot("b.example", 0);
+        assert_eq!(generation(None, &new, Timestamp(7)), 7);
+        assert_eq!(generation(Some(&snapshot("b.example", 5)), &new, Timestamp(7)), 5);
+        assert_eq!(generation(Some(&snapshot("a.example", 5)), &new, Timestamp(7)), 7);
+        let clock_went_back = generation(Some(&snapshot("a.example", 9)), &new, Timestamp(7));
+        assert_eq!(clock_went_back, 10);
     }
 }

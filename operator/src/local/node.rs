@@ -21,7 +21,7 @@ use tokio::{
 use super::{backoff, sockets::Sockets};
 use crate::logging::Format;
 
-/// A node that does not read its control socket for so long is stuck, and started again.
+/// A node that does not read its control socket for so long, or has closed it and lives on, is stuck: it is started again.
 const STUCK: Duration = Duration::from_secs(10);
 
 /// What a node may take beyond the time it was given to drain.
@@ -196,8 +196,11 @@ impl Run {
                 status = self.child.wait() => break status,
                 said = self.control.receiver.receive(), if is_heard => match said {
                     Ok(Some(said)) => self.hear(said).await,
-                    // It is about to end, or has closed its standard input: its death will be seen.
-                    Ok(None) => is_heard = false,
+                    // It is about to end. If not, it can be told nothing any more.
+                    Ok(None) => {
+                        is_heard = false;
+                        self.deadline.get_or_insert(Instant::now() + STUCK);
+                    }
                     Err(error) => {
                         is_heard = false;
                         self.kill(&error.to_string());

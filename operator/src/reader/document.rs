@@ -51,11 +51,11 @@ pub(crate) struct Document {
 #[derive(Clone, Debug)]
 pub(crate) enum Item {
     /// A resource of ours.
-    Ours(Box<Object>),
+    Ours(Arc<Object>),
     /// A Secret.
-    Secret(Box<Secret>),
+    Secret(Arc<Secret>),
     /// A namespace.
-    Namespace(Box<Namespace>),
+    Namespace(Arc<Namespace>),
 }
 
 impl Document {
@@ -108,12 +108,12 @@ impl Reading<'_> {
             ("v1", "List") => self.list(node, depth),
             ("v1", "Secret") => self.known(node, &kind, Some(DEFAULT_NAMESPACE), |node| {
                 let value = node.value();
-                secret::read(&value).map(|secret| Item::Secret(Box::new(secret)))
+                secret::read(&value).map(|secret| Item::Secret(Arc::new(secret)))
             }),
             ("v1", "Namespace") => self.known(node, &kind, None, |node| {
                 let namespace = serde_json::from_value(node.value());
                 namespace
-                    .map(|namespace| Item::Namespace(Box::new(namespace)))
+                    .map(|namespace| Item::Namespace(Arc::new(namespace)))
                     .map_err(|error| vec![Defect::new("metadata", "InvalidValue", error.to_string())])
             }),
             (version, _) if version.split('/').next() == Some(GROUP) => self.ours(node, version, &kind),
@@ -170,7 +170,7 @@ impl Reading<'_> {
             return;
         }
         self.known(node, kind, Some(DEFAULT_NAMESPACE), |node| match Object::read(node.value()) {
-            Ok(object) => Ok(Item::Ours(Box::new(object))),
+            Ok(object) => Ok(Item::Ours(Arc::new(object))),
             Err(ReadError::Defects(defects)) => Err(defects
                 .into_iter()
                 .map(|defect| {
@@ -257,8 +257,8 @@ impl Reading<'_> {
 impl Item {
     fn in_namespace(mut self, namespace: &str) -> Self {
         match &mut self {
-            Self::Ours(object) => object.metadata_mut().namespace = Some(namespace.to_owned()),
-            Self::Secret(secret) => secret.metadata.namespace = Some(namespace.to_owned()),
+            Self::Ours(object) => Arc::make_mut(object).metadata_mut().namespace = Some(namespace.to_owned()),
+            Self::Secret(secret) => Arc::make_mut(secret).metadata.namespace = Some(namespace.to_owned()),
             Self::Namespace(_) => {}
         }
         self
