@@ -57,7 +57,7 @@ impl Link {
     pub(super) async fn send(&self, command: &Cmd) -> Result<Value, StoreError> {
         let (epoch, mut connection) = self.connection().await?;
         let mut reply = connection.send_packed_command(command).await;
-        if reply.as_ref().is_err_and(is_no_script) {
+        if is_no_script(&reply) {
             self.load(&mut connection).await.map_err(|error| store_error(&error))?;
             reply = connection.send_packed_command(command).await;
         }
@@ -166,8 +166,12 @@ impl Link {
     }
 }
 
-fn is_no_script(error: &RedisError) -> bool {
-    error.code() == Some("NOSCRIPT")
+fn is_no_script(reply: &Result<Value, RedisError>) -> bool {
+    match reply {
+        Ok(Value::ServerError(error)) => error.code() == "NOSCRIPT",
+        Ok(_) => false,
+        Err(error) => error.code() == Some("NOSCRIPT"),
+    }
 }
 
 /// What an error of the client means to the contract.
