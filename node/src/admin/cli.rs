@@ -1,0 +1,242 @@
+//! `posthouse-node queue …`: arguments in, one answer on standard output, exit code out.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand, ValueEnum};
+use posthouse_model::QueueName;
+use posthouse_queue::{HoldReason, State};
+
+use super::{Answer, Operator, Request, Target, locate, print, socket};
+
+/// Where the queue is, and how to answer.
+#[derive(Args, Debug)]
+pub struct QueueArgs {
+    /// The state folder of a local run; a running node is asked through its socket there
+    #[arg(long, value_name = "DIR", global = true, conflicts_with = "redis")]
+    state: Option<PathBuf>,
+    /// The Redis or Valkey that holds the queue
+    #[arg(long, value_name = "URL", global = true)]
+    redis: Option<String>,
+    /// The gateway, where there are several
+    #[arg(long, value_name = "NAMESPACE/NAME", global = true)]
+    gateway: Option<String>,
+    /// How to answer
+    #[arg(short, long, value_enum, default_value = "text", global = true)]
+    output: Output,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Count entries by state
+    Counts {
+        /// Of this queue only
+        #[arg(long)]
+        queue: Option<QueueName>,
+    },
+    /// List entries, oldest first
+    List {
+        /// Of this queue only
+        #[arg(long)]
+        queue: Option<QueueName>,
+        /// In this state only
+        #[arg(long = "in", value_enum, value_name = "STATE")]
+        within: Option<StateArg>,
+        /// At most so many
+        #[arg(long, default_value_t = 1000)]
+        limit: usize,
+    },
+    /// Show the entries of a message, or one entry, in full
+    Show {
+        /// A queue id as in the 250 reply, or with `.N` one entry of it
+        id: String,
+    },
+    /// Hold mail until it is released
+    Hold(Which),
+    /// Release held mail
+    Release {
+        #[command(flatten)]
+        which: Which,
+        /// Only what is held for this reason
+        #[arg(long, value_enum)]
+        reason: Option<ReasonArg>,
+    },
+    /// Try deferred mail now
+    Retry(Which),
+    /// Delete mail; its sender is not told
+    Delete(Which),
+    /// Give mail up and tell its sender
+    Bounce(Which),
+}
+
+#[derive(Args, Debug)]
+#[group(required = true, multiple = false)]
+struct Which {
+    /// A queue id as in the 250 reply, or with `.N` one entry of it
+    id: Option<String>,
+    /// Every entry of a queue
+    #[arg(long)]
+    queue: Option<QueueName>,
+    /// Every entry there is
+    #[arg(long)]
+    all: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum StateArg {
+    Incoming,
+    Due,
+    Deferred,
+    Held,
+    Active,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum ReasonArg {
+    OnRequest,
+    Scheduled,
+    Connectivity,
+    Administrator,
+}
+
+/// Runs the command; the exit code is 0, or 1 if something was refused.
+pub async fn run(args: QueueArgs) -> anyhow::Result<u8> {
+    let QueueArgs { state, redis, gateway, output, verb } = args;
+    let request = verb.request()?;
+    let (gateway, answer) = match (state, redis) {
+        (Some(state), None) => ask_state(&state, gateway.as_deref(), &request).await?,
+        (None, Some(url)) => ask_redis(&url, gateway.as_deref(), &request).await?,
+        _ => bail!("say where the queue is: --state DIR (a local run) or --redis URL"),
+    };
+    Ok(say(&answer, &gateway, output))
+}
+
+async fn ask_state(
+    state: &std::path::Path,
+    gateway: Option<&str>,
+    request: &Request,
+) -> anyhow::Result<(String, Answer)> {
+    let found = locate::one(locate::all(state)?, |found| found.gateway.as_str(), gateway)?;
+    let path = found.folder.join(locate::SOCKET);
+    match socket::ask(&path, request).await {
+        Ok(answer) => return Ok((found.gateway, answer)),
+        Err(error)
+            if matches!(
+                error.kind(),
+                std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused
+            ) => {}
+        Err(error) => {
+            return Err(error).with_context(|| format!("cannot ask the node at {}", path.display()));
+        }
+    }
+    // No node runs: the queue is ours as long as we look.
+    let store = crate::stores::embedded(&found.folder).await?;
+    let operator = Operator::beside(store, Some(&found.folder.join(locate::CONFIG))).await?;
+    let answer = operator.carry_out(request).await;
+    operator.leave().await;
+    Ok((found.gateway, answer))
+}
+
+async fn ask_redis(url: &str, gateway: Option<&str>, request: &Request) -> anyhow::Result<(String, Answer)> {
+    let found = crate::stores::gateways(url).await?;
+    let (gateway, queue_id) = locate::one(found, |(gateway, _)| gateway.as_str(), gateway)?;
+    let store = crate::stores::redis(url, &gateway, &queue_id).await?;
+    let operator = Operator::beside(store, None).await?;
+    let answer = operator.carry_out(request).await;
+    operator.leave().await;
+    Ok((gateway, answer))
+}
+
+#[allow(clippy::print_stdout, clippy::print_stderr)] // what the command is for
+fn say(answer: &Answer, gateway: &str, output: Output) -> u8 {
+    if let Answer::Failed { error, refused } = answer {
+        eprintln!("{error}");
+        return if *refused { 1 } else { 2 };
+    }
+    match output {
+        Output::Text => print!("{}", print::text(answer)),
+        Output::Json => println!("{}", json(answer, gateway)),
+    }
+    match answer {
+        Answer::Changed { skipped, .. } if !skipped.is_empty() => 1,
+        _ => 0,
+    }
+}
+
+/// The documented forms: counts as one object with the gateway, lists as an array.
+fn json(answer: &Answer, gateway: &str) -> serde_json::Value {
+    match answer {
+        Answer::Counts(counts) => serde_json::json!({
+            "gateway": gateway, "incoming": counts.incoming, "due": counts.due, "deferred": counts.deferred,
+            "held": counts.held, "active": counts.active,
+        }),
+        Answer::Entries { entries, .. } => serde_json::json!(entries),
+        Answer::Changed { changed, skipped } => serde_json::json!({"changed": changed, "skipped": skipped}),
+        Answer::Failed { error, .. } => serde_json::json!({"error": error}),
+    }
+}
+
+impl Verb {
+    fn request(self) -> anyhow::Result<Request> {
+        Ok(match self {
+            Self::Counts { queue } => Request::Counts { queue },
+            Self::List { queue, within, limit } => {
+                Request::List { queue, state: within.map(StateArg::state), limit }
+            }
+            Self::Show { id } => Request::Show { target: by_id(&id)? },
+            Self::Hold(which) => Request::Hold { target: which.target()? },
+            Self::Release { which, reason } => {
+                Request::Release { target: which.target()?, reason: reason.map(ReasonArg::reason) }
+            }
+            Self::Retry(which) => Request::Retry { target: which.target()? },
+            Self::Delete(which) => Request::Delete { target: which.target()? },
+            Self::Bounce(which) => Request::Bounce { target: which.target()? },
+        })
+    }
+}
+
+impl Which {
+    fn target(self) -> anyhow::Result<Target> {
+        match (self.id, self.queue, self.all) {
+            (Some(id), None, false) => by_id(&id),
+            (None, Some(queue), false) => Ok(Target::Queue(queue)),
+            (None, None, true) => Ok(Target::All),
+            _ => bail!("name one of: a queue id, --queue NAME, --all"),
+        }
+    }
+}
+
+fn by_id(text: &str) -> anyhow::Result<Target> {
+    if text.contains('.') { Ok(Target::Entry(text.parse()?)) } else { Ok(Target::Message(text.parse()?)) }
+}
+
+impl StateArg {
+    fn state(self) -> State {
+        match self {
+            Self::Incoming => State::Incoming,
+            Self::Due => State::Due,
+            Self::Deferred => State::Deferred,
+            Self::Held => State::Held,
+            Self::Active => State::Active,
+        }
+    }
+}
+
+impl ReasonArg {
+    fn reason(self) -> HoldReason {
+        match self {
+            Self::OnRequest => HoldReason::OnRequest,
+            Self::Scheduled => HoldReason::Scheduled,
+            Self::Connectivity => HoldReason::Connectivity,
+            Self::Administrator => HoldReason::Administrator,
+        }
+    }
+}

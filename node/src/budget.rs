@@ -1,0 +1,110 @@
+//! The byte budget of intake: MAIL reserves what its message may need, so that sessions that together exceed the room left are refused at
+//! MAIL and not in the middle of DATA (queue.md, Enqueue).
+//!
+//! The cluster's budget lives in the store; this node takes from it in blocks, so that a small message costs no round trip of its own.
+
+use std::sync::Arc;
+
+use posthouse_queue::{Store, StoreError};
+use tokio::sync::Mutex;
+
+use crate::presence::Presence;
+
+/// Taken beyond what is asked for, if there is room: so many octets of messages are admitted before the store is asked again.
+const BLOCK: u64 = 256 * 1024 * 1024;
+
+/// This node's share of the budget.
+pub struct Budget {
+    store: Arc<dyn Store>,
+    presence: Arc<Presence>,
+    share: Mutex<Share>,
+}
+
+#[derive(Default)]
+struct Share {
+    granted: u64,
+    used: u64,
+}
+
+/// Room for one message; given back when dropped.
+pub struct Reservation {
+    budget: Arc<Budget>,
+    octets: u64,
+}
+
+/// Why there is no reservation.
+#[derive(Debug)]
+pub enum NoRoom {
+    /// Not now: 452.
+    Full,
+    /// The store did not answer: 451.
+    Store(StoreError),
+}
+
+impl Budget {
+    /// An empty share.
+    #[must_use]
+    pub fn new(store: Arc<dyn Store>, presence: Arc<Presence>) -> Arc<Self> {
+        Arc::new(Self { store, presence, share: Mutex::default() })
+    }
+
+    /// Reserves `octets`, keeping `reserve` octets free for what is not mail.
+    pub async fn reserve(self: &Arc<Self>, octets: u64, reserve: u64) -> Result<Reservation, NoRoom> {
+        let room = self.presence.room().map(|room| room.saturating_sub(reserve));
+        // The room may have shrunk since the share was granted (somebody else fills the disk): what is new must fit by itself.
+        if room.is_some_and(|room| room < octets) {
+            return Err(NoRoom::Full);
+        }
+        let mut share = self.share.lock().await;
+        let used = share.used.saturating_add(octets);
+        if used > share.granted && !self.grow(&mut share, used, room).await? {
+            return Err(NoRoom::Full);
+        }
+        share.used = used;
+        drop(share);
+        Ok(Reservation { budget: Arc::clone(self), octets })
+    }
+
+    /// Asks for a block more, then for just what is needed.
+    async fn grow(&self, share: &mut Share, needed: u64, room: Option<u64>) -> Result<bool, NoRoom> {
+        for wanted in [needed.saturating_add(BLOCK), needed] {
+            let (who, now) = (self.presence.incarnation(), self.presence.now());
+            if self.store.reserve(who, wanted, room, now).await.map_err(NoRoom::Store)? {
+                share.granted = wanted;
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Gives back what is not used, so that other nodes can use it; called now and then. After a new incarnation it takes the share anew.
+    pub async fn settle(&self) {
+        let mut share = self.share.lock().await;
+        let wanted = share.used.saturating_add(BLOCK).min(share.granted);
+        let room = self.presence.room();
+        if wanted < share.granted || share.used > 0 {
+            match self.store.reserve(self.presence.incarnation(), wanted, room, self.presence.now()).await {
+                Ok(true) => share.granted = wanted,
+                // The next MAIL asks again.
+                Ok(false) | Err(_) => share.granted = share.used,
+            }
+        }
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        if let Ok(mut share) = self.budget.share.try_lock() {
+            share.used = share.used.saturating_sub(self.octets);
+            return;
+        }
+        // Somebody is asking the store: wait for it without blocking the session.
+        let (budget, octets) = (Arc::clone(&self.budget), self.octets);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            runtime.spawn(async move {
+                let mut share = budget.share.lock().await;
+                share.used = share.used.saturating_sub(octets);
+            });
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! The end of an attempt: from what the far end said of each recipient to one settlement, with the notification that is owed.
+
+use std::{sync::Arc, time::Duration};
+
+use posthouse_model::{
+    EnhancedStatus, ForwardPath, HostPort, Mailbox, NextHop, Reply, ReversePath, Route, Timestamp, Transport,
+};
+use posthouse_queue::{
+    BodyType, Content, EntryRecipient, Envelope, LaneSignal, LastReply, Leased, MessageMeta, NewContent,
+    NewEntry, NewMessage, Origin, Outcome, QueueMode, Remainder, Settlement,
+};
+use posthouse_routing::{Decision, RefusalReason, Source};
+
+use super::{
+    dsn::{Dsn, DsnKind, dsn_id},
+    retry::EntryClock,
+};
+use crate::{
+    events,
+    intake::entries::{self, Named, attend_at},
+    node::Node,
+    policy::Policy,
+};
+
+/// The longest text of a reply that is kept.
+const KEPT_TEXT: usize = 512;
+
+/// `NOTIFY=NEVER` in [`EntryRecipient::notify`] (RFC 3461 §4.1).
+const NOTIFY_NEVER: u8 = 1;
+
+/// What an attempt led to, for one recipient.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// The far end took it.
+    Taken(LastReply),
+    /// Another attempt is pointless.
+    Permanent(LastReply),
+    /// Another attempt may do better.
+    Transient(LastReply),
+    /// Its time is over.
+    Expired(LastReply),
+}
+
+/// What is settled: the outcome for the store and what the logs say of it.
+pub struct Conclusion {
+    /// For the store.
+    pub settlement: Settlement,
+    /// When the rest is tried again.
+    pub next_attempt: Option<Timestamp>,
+}
+
+/// Something of ours to say about a recipient: no reply of the far end.
+#[must_use]
+pub fn own_words(at: Timestamp, status: EnhancedStatus, text: &str, host: &str) -> LastReply {
+    LastReply { at, code: 0, status: status.to_string(), text: cut(text), host: host.to_owned() }
+}
+
+/// What the far end said about a recipient.
+#[must_use]
+pub fn their_words(at: Timestamp, reply: &Reply, host: &str) -> LastReply {
+    let status = reply.status().unwrap_or(match reply.severity() {
+        posthouse_model::Severity::Permanent => EnhancedStatus::permanent(0, 0),
+        posthouse_model::Severity::Transient => EnhancedStatus::transient(0, 0),
+        _ => EnhancedStatus::success(0, 0),
+    });
+    LastReply {
+        at,
+        code: reply.code().number(),
+        status: status.to_string(),
+        text: cut(&reply.text()),
+        host: host.to_owned(),
+    }
+}
+
+fn cut(text: &str) -> String {
+    let mut end = text.len().min(KEPT_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    text.get(..end).unwrap_or_default().to_owned()
+}
+
+/// Concludes an attempt. `found` has one element per recipient of the entry.
+pub async fn conclude(
+    node: &Node,
+    policy: &Policy,
+    leased: &Leased,
+    found: Vec<Found>,
+    lane: LaneSignal,
+) -> Conclusion {
+    let now = node.presence.now();
+    let entry = &leased.entry;
+    let clock =
+        EntryClock { received_at: leased.message.received_at, held: Duration::from_millis(entry.held_ms) };
+    let next_attempt = policy.retry.next_attempt(entry.attempts.saturating_add(1), clock, now);
+    let taken = match entry.route.next_hop.transport {
+        Transport::Smtp => Outcome::Relayed,
+        Transport::Lmtp | Transport::Maildrop => Outcome::Delivered,
+    };
+    let mut outcomes = Vec::with_capacity(found.len());
+    let mut reported = Vec::new();
+    let mut kind = DsnKind::Expired;
+    for (recipient, found) in entry.recipients.iter().zip(found) {
+        let (outcome, last) = match found {
+            Found::Taken(last) => (taken.clone(), last),
+            Found::Permanent(last) => {
+                kind = DsnKind::Failed;
+                reported.push(EntryRecipient { last: Some(last.clone()), ..recipient.clone() });
+                (Outcome::Failed, last)
+            }
+            Found::Expired(last) => {
+                reported.push(EntryRecipient { last: Some(last.clone()), ..recipient.clone() });
+                (Outcome::Expired, last)
+            }
+            Found::Transient(last) if next_attempt.is_none() => {
+                reported.push(EntryRecipient { last: Some(last.clone()), ..recipient.clone() });
+                (Outcome::Expired, last)
+            }
+            Found::Transient(last) => (Outcome::Deferred(Some(last.clone())), last),
+        };
+        let again = matches!(outcome, Outcome::Deferred(_)).then_some(next_attempt).flatten();
+        events::Attempted {
+            id: entry.id,
+            to: &recipient.address,
+            outcome: &outcome,
+            origin: &entry.route.origin,
+            next_hop: &entry.route.next_hop.to_string(),
+            host: &last.host,
+            reply: &spoken(&last),
+            next_attempt: again.map(|at| at.0),
+        }
+        .emit(&node.metrics);
+        outcomes.push(outcome);
+    }
+    let child = match reported.as_slice() {
+        [] => None,
+        reported => notification(node, policy, leased, kind, reported, now).await,
+    };
+    let stays = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Deferred(_)));
+    let remainder = match next_attempt {
+        Some(at) if stays => Remainder::HoldAgain(at), // in a queue that is Online: deferred until then
+        _ => Remainder::GiveBack,
+    };
+    let settlement = Settlement {
+        who: node.presence.incarnation(),
+        entry: Arc::clone(entry),
+        token: leased.token,
+        outcomes,
+        remainder,
+        lane,
+        attend_at: attend_at(policy, &entry.queue, clock, now),
+        delay_warned: entry.delay_warned,
+        child,
+    };
+    Conclusion { settlement, next_attempt: if stays { next_attempt } else { None } }
+}
+
+/// Gives a lease back untouched.
+#[must_use]
+pub fn give_back(node: &Node, policy: &Policy, leased: &Leased, lane: LaneSignal) -> Settlement {
+    rest(node, policy, leased, Remainder::GiveBack, lane)
+}
+
+/// Settles a lease without an attempt: every recipient stays.
+#[must_use]
+pub fn rest(
+    node: &Node,
+    policy: &Policy,
+    leased: &Leased,
+    remainder: Remainder,
+    lane: LaneSignal,
+) -> Settlement {
+    let entry = &leased.entry;
+    let clock =
+        EntryClock { received_at: leased.message.received_at, held: Duration::from_millis(entry.held_ms) };
+    Settlement {
+        who: node.presence.incarnation(),
+        entry: Arc::clone(entry),
+        token: leased.token,
+        outcomes: vec![Outcome::Deferred(None); entry.recipients.len()],
+        remainder,
+        lane,
+        attend_at: attend_at(policy, &entry.queue, clock, node.presence.now()),
+        delay_warned: entry.delay_warned,
+        child: None,
+    }
+}
+
+/// The notification to the sender, if one is owed and can be sent.
+async fn notification(
+    node: &Node,
+    policy: &Policy,
+    leased: &Leased,
+    kind: DsnKind,
+    reported: &[EntryRecipient],
+    now: Timestamp,
+) -> Option<Box<NewMessage>> {
+    // RFC 5321 §6.1: never about mail that is a notification itself.
+    let ReversePath::Mailbox(to) = &leased.message.envelope.reverse_path else { return None };
+    let reported: Vec<EntryRecipient> =
+        reported.iter().filter(|recipient| recipient.notify & NOTIFY_NEVER == 0).cloned().collect();
+    if reported.is_empty() {
+        return None;
+    }
+    let entry_id = leased.entry.id;
+    let entries = match notification_entries(policy, to, now) {
+        Ok(entries) => entries,
+        Err(reply) => {
+            events::DsnUndeliverable { about: entry_id, to, reason: &reply.to_string() }.emit();
+            return None;
+        }
+    };
+    let start = match &leased.content {
+        Content::Inline(content) => content.clone(),
+        // The headers are a courtesy: a notification without them is better than none.
+        Content::Chunks(_) => node.store.chunk(entry_id.message, 0).await.ok().flatten().unwrap_or_default(),
+    };
+    let id = dsn_id(entry_id, leased.token, kind);
+    let content = Dsn {
+        kind,
+        hostname: policy.snapshot.gateway.hostname.as_str(),
+        id,
+        original: entry_id.message,
+        message: &leased.message,
+        recipients: &reported,
+        content_start: &start,
+        to: &to.to_string(),
+        at: now,
+    }
+    .to_content();
+    events::DsnMade { id, about: entry_id, to }.emit();
+    let meta = MessageMeta {
+        envelope: Envelope {
+            reverse_path: ReversePath::Null,
+            body: if content.is_ascii() { BodyType::SevenBit } else { BodyType::EightBitMime },
+            smtputf8: false,
+            ret_full: None,
+            envid: None,
+            client: String::new(),
+            login: None,
+        },
+        origin: Origin::Generated,
+        size: content.len() as u64,
+        crc32: crc32fast::hash(&content),
+        received_at: now,
+    };
+    Some(Box::new(NewMessage { id, meta, content: NewContent::Inline(content.into()), named: 1, entries }))
+}
+
+/// Where a notification goes: as routing says; where it cannot say now, it waits and is routed again at each lease.
+fn notification_entries(policy: &Policy, to: &Mailbox, now: Timestamp) -> Result<Vec<NewEntry>, Reply> {
+    let forward_path = ForwardPath::Mailbox(to.clone());
+    match policy.router.route(&ReversePath::Null, &forward_path, Source::Gateway) {
+        Decision::Accepted(acceptance) => {
+            let named = [Named { forward_path, deliveries: acceptance.deliveries }];
+            Ok(entries::entries(&named, policy, now))
+        }
+        Decision::Refused(refusal) if refusal.reason == RefusalReason::NeedsDns || refusal.is_transient() => {
+            Ok(vec![waiting_entry(policy, to, now)])
+        }
+        Decision::Refused(refusal) => Err(refusal.reply),
+    }
+}
+
+fn waiting_entry(policy: &Policy, to: &Mailbox, now: Timestamp) -> NewEntry {
+    let host = to.domain().to_lowercase();
+    // A domain is a valid queue name but for an address literal, whose brackets are graphic characters as well.
+    let queue = posthouse_model::QueueName::new(&host).unwrap_or_else(|_| policy_queue());
+    let next_hop = NextHop { transport: Transport::Smtp, hosts: vec![HostPort { host, port: None }] };
+    let clock = EntryClock { received_at: now, held: Duration::ZERO };
+    NewEntry {
+        mode: QueueMode { hold: None, generation: policy.snapshot.generation },
+        route: Route { next_hop, origin: "direct delivery".to_owned() },
+        source: String::new(),
+        snapshot: [0; 16], // no snapshot routed it: the next lease does
+        recipients: vec![EntryRecipient {
+            address: to.clone(),
+            expanded_from: None,
+            orcpt: None,
+            notify: 0,
+            last: None,
+        }],
+        transforms: Vec::new(),
+        priority: 4,
+        urgent: false,
+        attend_at: attend_at(policy, &queue, clock, now),
+        queue,
+    }
+}
+
+#[allow(clippy::expect_used)] // a constant that is a valid name
+fn policy_queue() -> posthouse_model::QueueName {
+    posthouse_model::QueueName::new("notifications").expect("a valid name")
+}
+
+fn spoken(last: &LastReply) -> String {
+    if last.code == 0 {
+        format!("{} {}", last.status, last.text)
+    } else {
+        format!("{} {} {}", last.code, last.status, last.text)
+    }
+}

@@ -1,0 +1,99 @@
+//! When a recipient is tried again, and when its time is over. Pure: settings and clocks in, decision out.
+
+use std::time::Duration;
+
+use posthouse_model::Timestamp;
+
+/// The retry settings of a gateway (`queue.retry`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RetrySchedule {
+    /// Waits between attempts; the last one repeats. Never empty, each at least a second.
+    pub intervals: Vec<Duration>,
+    /// How old an entry may get, hold time not counted.
+    pub expire_after: Duration,
+}
+
+/// The clock of one entry: hold time does not run.
+#[derive(Clone, Copy, Debug)]
+pub struct EntryClock {
+    /// When its message was accepted.
+    pub received_at: Timestamp,
+    /// How long it was held in all.
+    pub held: Duration,
+}
+
+impl EntryClock {
+    /// Its age at `now`, hold time taken off.
+    #[must_use]
+    pub fn age(&self, now: Timestamp) -> Duration {
+        now.since(self.received_at).saturating_sub(self.held)
+    }
+}
+
+impl RetrySchedule {
+    /// The wait after the attempt with this number (1 is the first).
+    #[must_use]
+    pub fn interval(&self, attempt: u32) -> Duration {
+        let place = usize::try_from(attempt.saturating_sub(1)).unwrap_or(usize::MAX);
+        self.intervals.get(place).or(self.intervals.last()).copied().unwrap_or(Duration::from_secs(300))
+    }
+
+    /// When an entry expires.
+    #[must_use]
+    pub fn expiry(&self, clock: EntryClock) -> Timestamp {
+        clock.received_at.after(clock.held).after(self.expire_after)
+    }
+
+    /// Whether an entry's time is over.
+    #[must_use]
+    pub fn is_expired(&self, clock: EntryClock, now: Timestamp) -> bool {
+        clock.age(now) >= self.expire_after
+    }
+
+    /// When to try again after the attempt with this number, or `None` if the entry expires before: RFC 5321 §4.5.4.1 gives up after days.
+    /// A last attempt is made at the expiry, not long before it.
+    #[must_use]
+    pub fn next_attempt(&self, attempt: u32, clock: EntryClock, now: Timestamp) -> Option<Timestamp> {
+        if self.is_expired(clock, now) {
+            return None;
+        }
+        Some(now.after(self.interval(attempt)).min(self.expiry(clock)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn schedule() -> RetrySchedule {
+        RetrySchedule {
+            intervals: [300, 900].map(Duration::from_secs).to_vec(),
+            expire_after: Duration::from_secs(3600),
+        }
+    }
+
+    fn clock(received: u64, held: u64) -> EntryClock {
+        EntryClock { received_at: Timestamp(received * 1000), held: Duration::from_secs(held) }
+    }
+
+    #[test]
+    fn intervals_are_used_in_order_and_the_last_repeats() {
+        let waits = [1, 2, 3, 100].map(|attempt| schedule().interval(attempt).as_secs());
+        assert_eq!(waits, [300, 900, 900, 900]);
+    }
+
+    #[test]
+    fn the_last_attempt_is_at_the_expiry_and_none_follows() {
+        let (schedule, clock) = (schedule(), clock(0, 0));
+        assert_eq!(schedule.next_attempt(2, clock, Timestamp(1_000_000)), Some(Timestamp(1_900_000)));
+        assert_eq!(schedule.next_attempt(5, clock, Timestamp(3_000_000)), Some(Timestamp(3_600_000)));
+        assert_eq!(schedule.next_attempt(6, clock, Timestamp(3_600_000)), None);
+    }
+
+    #[test]
+    fn hold_burns_neither_retry_nor_expiry() {
+        let (schedule, held) = (schedule(), clock(0, 86_400));
+        assert!(!schedule.is_expired(held, Timestamp(86_400_000 + 3_599_000)));
+        assert!(schedule.is_expired(held, Timestamp(86_400_000 + 3_600_000)));
+    }
+}

@@ -1,0 +1,268 @@
+//! A worker: one connection to one next hop, one message after the other, until there is no more work for a while.
+
+use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
+
+use posthouse_model::{EnhancedStatus, Timestamp};
+use posthouse_queue::{LaneSignal, LastReply, Leased, Settlement};
+use posthouse_smtp::client::{Delivery, Loss, Origin, Refusal, Stage};
+use tokio::time;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    conclude::{Found, conclude, give_back, own_words, their_words},
+    connection::{Attempt, Connection, Unreachable, lost},
+    hop::{Hop, Job},
+    settler::Unsettled,
+};
+use crate::{events, node::Node, policy::Policy};
+
+/// How long a connection is kept for more work: saves greetings in a stream of mail, and is soon enough gone for the far end.
+const KEEP_IDLE: Duration = Duration::from_secs(4);
+
+/// Messages on one connection: some servers refuse more, and a balance over several hosts comes back this way.
+const MOST_MESSAGES: u32 = 1000;
+
+/// How long the cluster's permits of a next hop are waited for before its work is given back for others.
+const PERMIT_WAIT: Duration = Duration::from_millis(500);
+
+/// Works until there is nothing more to do.
+pub async fn work(node: Arc<Node>, hop: Arc<Hop>, stop: CancellationToken) {
+    if take_permit(&node, &hop).await {
+        node.metrics.connections.inc();
+        carry_all(&node, &hop, &stop).await;
+        node.metrics.connections.dec();
+        let who = node.presence.incarnation();
+        // A permit that is not returned goes with the heartbeat.
+        let _ = node.store.return_permits(who, &hop.name, 1).await;
+    } else {
+        give_back_all(&node, hop.leave(), LaneSignal::None).await;
+    }
+    node.delivery.worker_ended();
+}
+
+/// The cluster's permission for one more connection to this hop.
+async fn take_permit(node: &Node, hop: &Hop) -> bool {
+    let until = time::Instant::now() + PERMIT_WAIT;
+    loop {
+        let limit = node.concurrency().per_next_hop;
+        let who = node.presence.incarnation();
+        match node.store.take_permits(who, &hop.name, 1, limit, node.presence.now()).await {
+            Ok(1..) => return true,
+            Ok(0) if time::Instant::now() < until => time::sleep(Duration::from_millis(50)).await,
+            Ok(_) | Err(_) => return false,
+        }
+    }
+}
+
+/// Carries jobs; has left the hop when it returns.
+async fn carry_all(node: &Arc<Node>, hop: &Arc<Hop>, stop: &CancellationToken) {
+    let mut connection: Option<Connection> = None;
+    let mut carried = 0;
+    loop {
+        let job = match hop.next() {
+            Some(job) => job,
+            None => match wait_for_job(hop, &mut connection, stop).await {
+                Some(job) => job,
+                None => {
+                    if hop.try_leave() {
+                        break;
+                    }
+                    continue;
+                }
+            },
+        };
+        if stop.is_cancelled() {
+            give_back_all(node, vec![job], LaneSignal::None).await;
+            continue;
+        }
+        let Some(policy) = node.policy() else {
+            give_back_all(node, vec![job], LaneSignal::None).await;
+            continue;
+        };
+        if carried >= MOST_MESSAGES
+            && let Some(old) = connection.take()
+        {
+            old.quit().await;
+            carried = 0;
+        }
+        if let Err(unreachable) = carry(node, &policy, hop, &mut connection, &job).await {
+            down(node, &policy, hop, job, &unreachable).await;
+            break;
+        }
+        carried += 1;
+        drop(job);
+        if let Some(open) = &mut connection
+            && !open.recover().await
+        {
+            connection = None;
+            carried = 0;
+        }
+    }
+    if let Some(open) = connection {
+        open.quit().await;
+    }
+}
+
+/// Waits for a job while watching the connection: one that the far end closes is no good for the next message.
+async fn wait_for_job(
+    hop: &Hop,
+    connection: &mut Option<Connection>,
+    stop: &CancellationToken,
+) -> Option<Job> {
+    let Some(open) = connection else { return None };
+    hop.idle_began();
+    let closed = tokio::select! {
+        () = hop.woken() => false,
+        () = time::sleep(KEEP_IDLE) => false,
+        () = stop.cancelled() => false,
+        () = open.closed_while_idle() => true,
+    };
+    hop.idle_ended();
+    if closed {
+        *connection = None;
+    }
+    hop.next()
+}
+
+/// Attempts one job and settles it; an error means that no host takes mail, and nothing was settled.
+async fn carry(
+    node: &Arc<Node>,
+    policy: &Policy,
+    hop: &Hop,
+    connection: &mut Option<Connection>,
+    job: &Job,
+) -> Result<(), Unreachable> {
+    let mut in_doubt = false;
+    loop {
+        let open = match connection {
+            Some(open) => open,
+            None => {
+                let hello = &policy.snapshot.gateway.hostname;
+                connection.insert(Connection::open(&hop.next_hop, hello).await?)
+            }
+        };
+        match open.deliver(node, &job.leased, &mut in_doubt).await {
+            Attempt::Stale => *connection = None, // closed while it was idle: says nothing of the message
+            Attempt::Done(deliveries) => {
+                let host = open.host.clone();
+                if !open.is_ready() && deliveries.iter().any(ends_connection) {
+                    *connection = None;
+                }
+                hop.failures.store(0, Ordering::Relaxed);
+                settle(node, policy, &job.leased, &deliveries, &host, in_doubt).await;
+                return Ok(());
+            }
+        }
+    }
+}
+
+async fn settle(
+    node: &Arc<Node>,
+    policy: &Policy,
+    leased: &Leased,
+    deliveries: &[Delivery],
+    host: &str,
+    in_doubt: bool,
+) {
+    let now = node.presence.now();
+    let unsettled = if deliveries.iter().any(|delivery| *delivery == Delivery::Aborted) {
+        // The lease was no longer sure, or the content was not to be had: no word about the message.
+        let settlement = give_back(node, policy, leased, LaneSignal::None);
+        Unsettled { settlement, in_doubt, delivered_since: None }
+    } else {
+        let found = deliveries.iter().map(|delivery| found(delivery, host, now)).collect();
+        let lane = if deliveries.iter().any(|delivery| matches!(delivery, Delivery::Lost(_))) {
+            LaneSignal::None
+        } else {
+            LaneSignal::Works
+        };
+        let conclusion = conclude(node, policy, leased, found, lane).await;
+        let since = leased.message.received_at;
+        let delivered_since = conclusion.next_attempt.is_none().then_some(since);
+        Unsettled { settlement: conclusion.settlement, in_doubt, delivered_since }
+    };
+    node.delivery.settler.settle(unsettled, || ()).await;
+}
+
+/// No host of the next hop takes mail: the lane is backed off, and what waits for this hop goes back without an attempt.
+async fn down(node: &Arc<Node>, policy: &Policy, hop: &Arc<Hop>, job: Job, unreachable: &Unreachable) {
+    let now = node.presence.now();
+    let failures = hop.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
+    let lane = LaneSignal::BackOff(now.after(policy.retry.interval(failures)));
+    events::HopDown { next_hop: &hop.name, reason: &unreachable.reason }.emit(&node.metrics);
+    let said = match &unreachable.reply {
+        Some(reply) => transient(their_words(now, reply, &unreachable.host)),
+        // RFC 3463 §3.5: 4.4.1, no answer from host
+        None => own_words(now, EnhancedStatus::transient(4, 1), &unreachable.reason, &unreachable.host),
+    };
+    let waiting = hop.take_all();
+    let found = vec![Found::Transient(said); job.leased.entry.recipients.len()];
+    let settlement = conclude(node, policy, &job.leased, found, lane).await.settlement;
+    settle_plain(node, settlement).await;
+    give_back_all(node, waiting, lane).await;
+    give_back_all(node, hop.leave(), lane).await;
+}
+
+async fn give_back_all(node: &Arc<Node>, jobs: Vec<Job>, lane: LaneSignal) {
+    let Some(policy) = node.policy() else { return };
+    for job in jobs {
+        settle_plain(node, give_back(node, &policy, &job.leased, lane)).await;
+    }
+}
+
+async fn settle_plain(node: &Node, settlement: Settlement) {
+    node.delivery
+        .settler
+        .settle(Unsettled { settlement, in_doubt: false, delivered_since: None }, || ())
+        .await;
+}
+
+fn found(delivery: &Delivery, host: &str, now: Timestamp) -> Found {
+    match delivery {
+        Delivery::Accepted(reply) => Found::Taken(their_words(now, reply, host)),
+        Delivery::Refused(refusal) if refusal.is_permanent() => Found::Permanent(said(refusal, host, now)),
+        Delivery::Refused(refusal) => Found::Transient(transient(said(refusal, host, now))),
+        Delivery::Lost(loss) => {
+            Found::Transient(own_words(now, lost_status(loss), &lost(loss.cause, loss.stage), host))
+        }
+        Delivery::Aborted => {
+            Found::Transient(own_words(now, EnhancedStatus::transient(3, 0), "given up before its end", host))
+        }
+    }
+}
+
+fn said(refusal: &Refusal, host: &str, now: Timestamp) -> LastReply {
+    match refusal.origin {
+        Origin::Remote => their_words(now, &refusal.reply, host),
+        // RFC 3464 §2.3.6: what we say ourselves is no diagnostic of the far end.
+        Origin::Local => {
+            let status = refusal.reply.status().unwrap_or(EnhancedStatus::permanent(0, 0));
+            own_words(now, status, &refusal.reply.text(), host)
+        }
+    }
+}
+
+/// A refusal that is taken as transient is recorded as one: its class says what we do.
+fn transient(mut last: LastReply) -> LastReply {
+    if last.status.starts_with('5') {
+        last.status.replace_range(0..1, "4");
+    }
+    last
+}
+
+/// RFC 3463 §3.5: 4.4.2, bad connection.
+fn lost_status(loss: &Loss) -> EnhancedStatus {
+    let _ = loss;
+    EnhancedStatus::transient(4, 2)
+}
+
+/// Whether the far end ended the connection with this.
+fn ends_connection(delivery: &Delivery) -> bool {
+    match delivery {
+        Delivery::Lost(_) | Delivery::Aborted => true,
+        Delivery::Refused(refusal) => {
+            refusal.stage == Stage::Greeting || refusal.reply.code().number() == 421
+        }
+        Delivery::Accepted(_) => false,
+    }
+}

@@ -1,0 +1,314 @@
+//! Notable facts: each is one struct that writes its one log line and counts its metric. No decision is made here.
+
+use std::{fmt::Display, net::IpAddr};
+
+use posthouse_model::{EntryId, MessageId, Reply};
+use posthouse_queue::{Finding, Outcome, Reaped, StoreError};
+use tracing::{debug, error, info, warn};
+
+use crate::metrics::{EndLabel, Metrics, OutcomeLabel, RefusalLabels};
+
+/// The node takes mail.
+pub struct Ready<'a> {
+    /// Its gateway, `namespace/name`.
+    pub gateway: &'a str,
+}
+
+impl Ready<'_> {
+    /// Says it.
+    pub fn emit(&self) {
+        info!(event = "ready", gateway = self.gateway);
+    }
+}
+
+/// A snapshot is in force.
+pub struct SnapshotApplied<'a> {
+    /// Its hash.
+    pub hash: &'a dyn Display,
+}
+
+impl SnapshotApplied<'_> {
+    /// Says it.
+    pub fn emit(&self) {
+        info!(event = "snapshot_applied", snapshot = %self.hash);
+    }
+}
+
+/// A snapshot was refused; the one in force stays.
+pub struct SnapshotRefused<'a> {
+    /// Why.
+    pub reason: &'a str,
+}
+
+impl SnapshotRefused<'_> {
+    /// Says it.
+    pub fn emit(&self) {
+        error!(event = "snapshot_refused", reason = self.reason);
+    }
+}
+
+/// Mail can be taken, or cannot any more.
+pub struct StoreState<'a> {
+    /// Which of the two.
+    pub writable: bool,
+    /// Why not.
+    pub why: &'a str,
+}
+
+impl StoreState<'_> {
+    /// Says it.
+    pub fn emit(&self) {
+        if self.writable {
+            info!(event = "store_ready");
+        } else {
+            warn!(
+                event = "store_lost",
+                reason = self.why,
+                effect = "MAIL is answered 451 until the store is back"
+            );
+        }
+    }
+}
+
+/// The store said something about its settings.
+pub struct StoreFinding<'a> {
+    /// What.
+    pub finding: &'a Finding,
+}
+
+impl StoreFinding<'_> {
+    /// Says it.
+    pub fn emit(&self) {
+        if self.finding.refuse {
+            error!(event = "store_setting", reason = self.finding.message, effect = "no mail is taken");
+        } else {
+            warn!(event = "store_setting", reason = self.finding.message);
+        }
+    }
+}
+
+/// Something could not be done in the store; it is tried again.
+pub struct StoreTrouble<'a> {
+    /// What was to be done.
+    pub doing: &'static str,
+    /// Why it was not.
+    pub error: &'a StoreError,
+}
+
+impl StoreTrouble<'_> {
+    /// Says it.
+    pub fn emit(&self) {
+        warn!(event = "store_trouble", doing = self.doing, error = %self.error);
+    }
+}
+
+/// The others took this node for dead; it goes on as a new incarnation.
+pub struct Departed;
+
+impl Departed {
+    /// Says it.
+    pub fn emit(&self) {
+        warn!(
+            event = "incarnation_lost",
+            effect = "what this node had leased is with others; it goes on anew"
+        );
+    }
+}
+
+/// Leases of dead nodes were taken over.
+pub struct TookOver {
+    /// How much.
+    pub reaped: Reaped,
+}
+
+impl TookOver {
+    /// Says it.
+    pub fn emit(&self) {
+        let Reaped { incarnations, leases, activated } = self.reaped;
+        info!(event = "took_over", incarnations, leases, activated);
+    }
+}
+
+/// A session ended.
+pub struct SessionEnded<'a> {
+    /// The client.
+    pub client: IpAddr,
+    /// The listener.
+    pub listener: &'a str,
+    /// How: `client`, `server`, `timeout`, `failures`, `violation`, `lost`.
+    pub by: &'static str,
+}
+
+impl SessionEnded<'_> {
+    /// Says and counts it.
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.sessions_ended.get_or_create(&EndLabel { by: self.by }).inc();
+        debug!(event = "session_ended", client = %self.client, listener = self.listener, by = self.by);
+    }
+}
+
+/// A command or a message was refused.
+pub struct Refused<'a> {
+    /// The client.
+    pub client: IpAddr,
+    /// `mail`, `rcpt`, `data`, `content`, `session`.
+    pub stage: &'static str,
+    /// What it was about: an address, or nothing.
+    pub subject: &'a dyn Display,
+    /// What was said.
+    pub reply: &'a Reply,
+}
+
+impl Refused<'_> {
+    /// Says and counts it.
+    pub fn emit(&self, metrics: &Metrics) {
+        let labels = RefusalLabels { stage: self.stage, code: self.reply.code().number() };
+        metrics.refusals.get_or_create(&labels).inc();
+        info!(event = "refused", client = %self.client, stage = self.stage, subject = %self.subject,
+              reply = self.reply.code().number(), text = self.reply.text());
+    }
+}
+
+/// A message was answered 250.
+pub struct Accepted<'a> {
+    /// The queue id.
+    pub id: MessageId,
+    /// The client.
+    pub client: IpAddr,
+    /// The reverse-path.
+    pub from: &'a dyn Display,
+    /// Recipients in the queue.
+    pub recipients: usize,
+    /// Octets.
+    pub size: u64,
+    /// Seconds from the first octet of content.
+    pub seconds: f64,
+}
+
+impl Accepted<'_> {
+    /// Says and counts it.
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.messages_accepted.inc();
+        metrics.content_bytes_accepted.inc_by(self.size);
+        metrics.intake_seconds.observe(self.seconds);
+        info!(event = "accepted", id = %self.id, client = %self.client, from = %self.from, recipients = self.recipients,
+              size = self.size);
+    }
+}
+
+/// An attempt ended for one recipient.
+pub struct Attempted<'a> {
+    /// The entry.
+    pub id: EntryId,
+    /// The recipient.
+    pub to: &'a dyn Display,
+    /// What became of it.
+    pub outcome: &'a Outcome,
+    /// The resource that routed it.
+    pub origin: &'a str,
+    /// The next hop.
+    pub next_hop: &'a str,
+    /// Who said it.
+    pub host: &'a str,
+    /// What was said, by us if nobody was reached.
+    pub reply: &'a str,
+    /// When it is tried again, milliseconds since the epoch, if it is.
+    pub next_attempt: Option<u64>,
+}
+
+impl Attempted<'_> {
+    /// Says and counts it.
+    pub fn emit(&self, metrics: &Metrics) {
+        let outcome = match self.outcome {
+            Outcome::Delivered => "delivered",
+            Outcome::Relayed => "relayed",
+            Outcome::Failed => "failed",
+            Outcome::Expired => "expired",
+            Outcome::Fetched => "fetched",
+            Outcome::Deleted => "deleted",
+            Outcome::Discarded => "discarded",
+            Outcome::Deferred(_) => "deferred",
+        };
+        metrics.attempts.get_or_create(&OutcomeLabel { outcome }).inc();
+        info!(event = outcome, id = %self.id, to = %self.to, route = self.origin, next_hop = self.next_hop,
+              host = self.host, reply = self.reply, next_attempt = self.next_attempt);
+    }
+}
+
+/// A notification was made.
+pub struct DsnMade<'a> {
+    /// Its queue id.
+    pub id: MessageId,
+    /// The entry it is about.
+    pub about: EntryId,
+    /// To whom.
+    pub to: &'a dyn Display,
+}
+
+impl DsnMade<'_> {
+    /// Says it.
+    pub fn emit(&self) {
+        info!(event = "dsn", id = %self.id, about = %self.about, to = %self.to);
+    }
+}
+
+/// A notification that was owed could not be made: its sender cannot be reached by any route.
+pub struct DsnUndeliverable<'a> {
+    /// The entry it would have been about.
+    pub about: EntryId,
+    /// To whom.
+    pub to: &'a dyn Display,
+    /// Why not.
+    pub reason: &'a str,
+}
+
+impl DsnUndeliverable<'_> {
+    /// Says it.
+    pub fn emit(&self) {
+        warn!(event = "dsn_undeliverable", about = %self.about, to = %self.to, reason = self.reason);
+    }
+}
+
+/// A next hop could not be reached.
+pub struct HopDown<'a> {
+    /// The next hop.
+    pub next_hop: &'a str,
+    /// Why.
+    pub reason: &'a str,
+}
+
+impl HopDown<'_> {
+    /// Says and counts it.
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.connection_failures.inc();
+        warn!(event = "next_hop_down", next_hop = self.next_hop, reason = self.reason);
+    }
+}
+
+/// The node is asked to end.
+pub struct Draining {
+    /// Why.
+    pub why: &'static str,
+}
+
+impl Draining {
+    /// Says it.
+    pub fn emit(&self) {
+        info!(event = "draining", reason = self.why);
+    }
+}
+
+/// A listener is open.
+pub struct Listening<'a> {
+    /// Its name.
+    pub listener: &'a str,
+    /// Where.
+    pub address: &'a dyn Display,
+}
+
+impl Listening<'_> {
+    /// Says it.
+    pub fn emit(&self) {
+        info!(event = "listening", listener = self.listener, address = %self.address);
+    }
+}

@@ -1,0 +1,22 @@
+//! The mail node as a library, for its binary and its tests: takes mail in ([`intake`]), queues it durably, sends it on ([`delivery`]). It
+//! knows no Kubernetes: its input is a snapshot, its sockets come from the operator.
+
+pub mod activator;
+pub mod admin;
+pub mod budget;
+pub mod date;
+pub mod delivery;
+pub mod events;
+pub mod health;
+pub mod intake;
+pub mod listeners;
+pub mod logging;
+pub mod metrics;
+pub mod node;
+pub mod policy;
+pub mod presence;
+pub mod readiness;
+pub mod received;
+pub mod run;
+pub mod snapshots;
+pub mod stores;

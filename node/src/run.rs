@@ -1,0 +1,290 @@
+//! `posthouse-node run`: brings a node up, keeps it in step with the operator, brings it down without losing anything.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use clap::Args;
+use posthouse_channel::{
+    Directory,
+    control::{ControlError, FromNode, Listeners as NewListeners, NodeEnd, Receiver, Sender, Status, ToNode},
+};
+use posthouse_config::Snapshot;
+use posthouse_queue::{Store, StoreError};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    time,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    activator::Activator,
+    admin::{Operator, locate, socket::AdminSocket},
+    delivery::{Delivery, scheduler, settler::Settler},
+    events, health,
+    listeners::Listeners,
+    metrics::Metrics,
+    node::Node,
+    presence::Presence,
+    readiness::Readiness,
+    snapshots, stores,
+};
+
+/// Between two tries to reach the store at the start.
+const STORE_AGAIN_AFTER: Duration = Duration::from_secs(1);
+
+/// Between two looks for the first snapshot.
+const SNAPSHOT_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+/// How long a drain may take when nobody says otherwise.
+const DRAIN: Duration = Duration::from_secs(30);
+
+/// How long it may take when the operator is gone: nobody starts another node meanwhile, but whoever comes next wants the queue.
+const ORPHAN_DRAIN: Duration = Duration::from_secs(5);
+
+/// How long what is done may take to be settled at the end.
+const LAST_WORDS: Duration = Duration::from_secs(3);
+
+/// What the operator tells a node at its start.
+#[derive(Args, Debug)]
+pub struct RunArgs {
+    /// The gateway that the node belongs to
+    #[arg(long, value_name = "NAMESPACE/NAME")]
+    gateway: String,
+    /// The node's name, for logs
+    #[arg(long, value_name = "NAME")]
+    node: String,
+    /// The folder that the snapshots come by
+    #[arg(long, value_name = "DIR")]
+    config: PathBuf,
+    /// The gateway's folder: holds the embedded queue, and the socket for `posthouse-node queue`
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// The Redis or Valkey that holds the queue, instead of the embedded one
+    #[arg(long, value_name = "URL")]
+    redis: Option<String>,
+}
+
+/// Runs the node to its end; answers the exit code.
+pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
+    let NodeEnd { sender, receiver } = NodeEnd::from_stdin()?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
+    let store = tokio::select! {
+        store = open_store(&args) => store?,
+        _ = terminate.recv() => return Ok(0), // nothing was begun
+    };
+    let node = Running::start(&args, store, sender)?;
+    node.serve(receiver, terminate).await
+}
+
+/// Opens the embedded queue, or waits for Redis as long as it takes.
+async fn open_store(args: &RunArgs) -> anyhow::Result<Arc<dyn Store>> {
+    let Some(url) = &args.redis else {
+        let folder = args.state.as_deref().context("name --state DIR or --redis URL")?;
+        return Ok(stores::embedded(folder).await?);
+    };
+    let queue_id = queue_id(&Directory::new(&args.config)).await?;
+    let mut said = String::new();
+    loop {
+        match stores::redis(url, &args.gateway, &queue_id).await {
+            Ok(store) => return Ok(store),
+            Err(StoreError::Unavailable(error)) => {
+                if error != said {
+                    tracing::warn!(
+                        event = "store_away",
+                        error,
+                        effect = "the node waits for it and takes no mail"
+                    );
+                    said = error;
+                }
+                time::sleep(STORE_AGAIN_AFTER).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The name of the queue, as the configuration has it: it never changes (`queue.id` is immutable), so the first snapshot says it for good.
+async fn queue_id(directory: &Directory) -> anyhow::Result<String> {
+    loop {
+        if let Some((_, encoded)) = directory.read_current()? {
+            return Ok(Snapshot::decode(&encoded)?.gateway.queue.id.into());
+        }
+        time::sleep(SNAPSHOT_AGAIN_AFTER).await;
+    }
+}
+
+/// A node with its tasks.
+struct Running {
+    node: Arc<Node>,
+    gateway: String,
+    directory: Directory,
+    readiness: Arc<Readiness>,
+    listeners: Listeners,
+    sender: Sender<FromNode>,
+    said_ready: bool,
+    metrics_served: bool,
+    /// No new work is begun; sessions end at the next command.
+    stop: CancellationToken,
+    /// Everything ends.
+    end: CancellationToken,
+    presence: tokio::task::JoinHandle<()>,
+}
+
+impl Running {
+    fn start(args: &RunArgs, store: Arc<dyn Store>, sender: Sender<FromNode>) -> anyhow::Result<Self> {
+        let (stop, end) = (CancellationToken::new(), CancellationToken::new());
+        let metrics = Arc::new(Metrics::new());
+        let presence = Arc::new(Presence::new(Arc::clone(&store)));
+        let settler = Settler::new(Arc::clone(&store), Arc::clone(&presence), Arc::clone(&metrics));
+        let delivery = Delivery::new(settler, stop.clone());
+        let (activator, work) = Activator::new();
+        let node = Node::new(Arc::clone(&store), Arc::clone(&presence), metrics, delivery, activator);
+        node.delivery.attach(&node);
+        tokio::spawn(work.run(store, Arc::clone(&presence)));
+        let presence = tokio::spawn(presence.keep(end.clone()));
+        tokio::spawn(scheduler::run(Arc::clone(&node)));
+        tokio::spawn(settle_budget(Arc::clone(&node), end.clone()));
+        if let Some(folder) = &args.state {
+            let path = folder.join(locate::SOCKET);
+            let socket =
+                AdminSocket::open(&path).with_context(|| format!("cannot open {}", path.display()))?;
+            tokio::spawn(socket.serve(Arc::new(Operator::of(Arc::clone(&node))), end.clone()));
+        }
+        tracing::info!(event = "starting", node = args.node, gateway = args.gateway);
+        Ok(Self {
+            listeners: Listeners::new(Arc::clone(&node), stop.clone()),
+            gateway: args.gateway.clone(),
+            directory: Directory::new(&args.config),
+            readiness: Arc::default(),
+            said_ready: false,
+            metrics_served: false,
+            node,
+            sender,
+            stop,
+            end,
+            presence,
+        })
+    }
+
+    async fn serve(mut self, mut receiver: Receiver<ToNode>, mut terminate: Signal) -> anyhow::Result<u8> {
+        let mut writable = self.node.presence.watch_writable();
+        self.apply_current().await;
+        let drain = loop {
+            tokio::select! {
+                heard = receiver.receive() => match heard {
+                    Ok(Some(ToNode::Listeners(listeners))) => self.listen(listeners),
+                    Ok(Some(ToNode::Snapshot { hash })) => self.apply(hash).await,
+                    Ok(Some(ToNode::Drain { within_ms })) => {
+                        events::Draining { why: "the operator asks for it" }.emit();
+                        break Duration::from_millis(within_ms);
+                    }
+                    Ok(None) => {
+                        events::Draining { why: "the operator is gone" }.emit();
+                        break ORPHAN_DRAIN;
+                    }
+                    Err(error) => {
+                        tracing::error!(event = "control_failed", error = %error);
+                        break ORPHAN_DRAIN;
+                    }
+                },
+                _ = terminate.recv() => {
+                    events::Draining { why: "SIGTERM" }.emit();
+                    break DRAIN;
+                }
+                changed = writable.changed() => if changed.is_ok() {
+                    self.say_store_state(*writable.borrow_and_update()).await;
+                },
+            }
+            self.say_ready().await;
+        };
+        self.drain(drain, &mut terminate).await;
+        Ok(0)
+    }
+
+    fn listen(&mut self, listeners: NewListeners) {
+        let NewListeners { sockets, metrics } = listeners;
+        self.listeners.replace(sockets);
+        if !self.metrics_served {
+            self.metrics_served = true;
+            let serving =
+                health::serve(metrics, Arc::clone(&self.node), Arc::clone(&self.readiness), self.end.clone());
+            tokio::spawn(async move {
+                if let Err(error) = serving.await {
+                    tracing::error!(event = "metrics_failed", error = %error);
+                }
+            });
+        }
+        self.readiness.set_listening();
+    }
+
+    async fn apply_current(&mut self) {
+        match self.directory.current() {
+            Ok(Some(hash)) => self.apply(hash).await,
+            Ok(None) => {} // the operator will say
+            Err(error) => events::SnapshotRefused { reason: &error.to_string() }.emit(),
+        }
+    }
+
+    async fn apply(&mut self, hash: posthouse_config::SnapshotHash) {
+        let answer = match snapshots::apply(&self.node, &self.directory, hash) {
+            Ok(()) => FromNode::Applied { hash },
+            Err(reason) => {
+                events::SnapshotRefused { reason: &reason }.emit();
+                FromNode::Refused { hash, resource: None, reason }
+            }
+        };
+        self.say(answer).await;
+    }
+
+    async fn say_ready(&mut self) {
+        if !self.said_ready && self.readiness.why_not(&self.node).is_none() {
+            self.said_ready = true;
+            events::Ready { gateway: &self.gateway }.emit();
+            self.say(FromNode::Ready).await;
+        }
+    }
+
+    async fn say_store_state(&mut self, writable: bool) {
+        if self.said_ready {
+            let reason = if writable { "the store is back" } else { "the store does not take writes" };
+            self.say(FromNode::Status(Status { ready: writable, reason: reason.to_owned() })).await;
+        }
+    }
+
+    async fn say(&mut self, message: FromNode) {
+        if let Err(error) = self.sender.send(message).await
+            && !matches!(error, ControlError::Gone)
+        {
+            tracing::warn!(event = "control_failed", error = %error); // its end is noticed by the receiver
+        }
+    }
+
+    /// Ends in order: no new mail, sessions end, attempts end, everything is settled, the incarnation departs.
+    async fn drain(self, within: Duration, terminate: &mut Signal) {
+        self.readiness.set_draining();
+        self.stop.cancel();
+        let deadline = time::Instant::now() + within;
+        let node = Arc::clone(&self.node);
+        let ended = async {
+            self.listeners.close().await;
+            node.delivery.finished().await;
+        };
+        tokio::select! {
+            () = ended => {}
+            () = time::sleep_until(deadline) => tracing::warn!(event = "drain_cut", effect = "sessions and attempts under way are broken off; nothing accepted is lost"),
+            _ = terminate.recv() => tracing::warn!(event = "drain_cut", effect = "second SIGTERM: ends at once"),
+        }
+        self.end.cancel();
+        let _ = time::timeout(LAST_WORDS, self.presence).await;
+    }
+}
+
+/// Now and then gives back the part of the byte budget that is not used.
+async fn settle_budget(node: Arc<Node>, end: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = end.cancelled() => return,
+            () = time::sleep(Duration::from_secs(5)) => node.budget.settle().await,
+        }
+    }
+}
