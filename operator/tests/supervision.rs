@@ -193,6 +193,22 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
+fn a_node_that_still_waits_for_its_store_hinders_no_end() {
+    let house = House::new("#!/bin/sh\nexec tail -f /dev/null\n");
+    let mut operator = house.start();
+    let log = house.path("operator.log");
+    operator
+        .until("the node", SOON, || Ok(fs::read_to_string(&log)?.contains("node started").then_some(())))
+        .unwrap();
+    assert_eq!(
+        operator.terminate(Duration::from_secs(10)).unwrap().code(),
+        Some(0),
+        "{}",
+        operator.log_tail()
+    );
+}
+
+#[test]
 fn deaths_before_ready_back_off_and_local_json_stays_absent() {
     let house = House::new(STILLBORN);
     let mut operator = house.start();

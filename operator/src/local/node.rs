@@ -12,6 +12,7 @@ use std::{
 use posthouse_channel::control::{self, ControlError, FromNode, OperatorEnd, ToNode};
 use posthouse_compiler::ObjectKey;
 use posthouse_config::SnapshotHash;
+use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     process::{Child, Command},
     sync::{mpsc, watch},
@@ -227,6 +228,11 @@ impl Run {
             Order::Drain(within) => {
                 self.told = None; // our copies of the sockets: nobody shall wait in them for a node that comes back
                 self.deadline.get_or_insert(Instant::now() + within + DRAIN_SLACK);
+                if !self.was_ready {
+                    // It may wait for its store and not listen yet; it has taken no mail, so there is nothing to see through.
+                    self.terminate();
+                    return;
+                }
                 let within_ms = u64::try_from(within.as_millis()).unwrap_or(u64::MAX);
                 self.send(ToNode::Drain { within_ms }).await
             }
@@ -272,6 +278,14 @@ impl Run {
             said => What::Said(said),
         };
         let _ = self.events.send(Event { id: id.clone(), what }).await;
+    }
+
+    fn terminate(&self) {
+        let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw);
+        // The process is not reaped before `watch` has seen its death, so the id is still its own.
+        if let Some(Err(error)) = pid.map(|pid| kill_process(pid, Signal::TERM)) {
+            tracing::debug!(node = %self.id, pid = self.pid, "SIGTERM: {error}");
+        }
     }
 
     fn kill(&mut self, why: &str) {
