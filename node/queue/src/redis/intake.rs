@@ -1,7 +1,8 @@
 //! Group commit: what waits goes to the store in one write, one batch under way at a time while the next one forms. I/O.
 //!
-//! A batch is the steps that are waiting (activations, withdrawals, settles: `commit`), then the messages (`enqueue`), then, where replicas
-//! have to confirm, WAIT on the same connection. Steps go first: an enqueue that was given up waits behind the withdrawal that refuses it.
+//! A batch is the messages that are waiting (`enqueue`), then the steps (activations, withdrawals, settles: `commit`), then, where replicas
+//! have to confirm, WAIT on the same connection. A withdrawal never overtakes what it withdraws: an enqueue that was given up before it was
+//! sent is dropped.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
@@ -165,12 +166,14 @@ impl Batcher {
     }
 
     async fn send(&self, messages: Vec<Item>, steps: Vec<Item>) {
+        // The larger one first: the server syncs its log between two functions that do not come in one read, and the smaller one most often
+        // comes with the end of the larger.
         let mut commands = Pipeline::new();
-        if !steps.is_empty() {
-            commands.add_command(self.command(Function::Commit, &steps, Some(TOMBSTONE_LIFE_MS)));
-        }
         if !messages.is_empty() {
             commands.add_command(self.command(Function::Enqueue, &messages, None));
+        }
+        if !steps.is_empty() {
+            commands.add_command(self.command(Function::Commit, &steps, Some(TOMBSTONE_LIFE_MS)));
         }
         if self.confirm.replicas > 0 {
             // WAIT waits for what this connection wrote: without a write of its own, a batch that changed nothing would be "confirmed" by a
@@ -189,7 +192,7 @@ impl Batcher {
             }
         };
         let mut take = |there: bool| if there { replies.next().unwrap_or_default() } else { Value::Nil };
-        let (for_steps, for_messages) = (take(!steps.is_empty()), take(!messages.is_empty()));
+        let (for_messages, for_steps) = (take(!messages.is_empty()), take(!steps.is_empty()));
         let confirmed = self.confirm.replicas == 0 || {
             take(true);
             let count = reply::number(&take(true)).unwrap_or(0);
