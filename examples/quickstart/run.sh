@@ -12,8 +12,8 @@ bound=60                  # seconds that any one step may take
 # from, to, subject: one letter for each way through the gateway
 letters=(
     'ann@elsewhere.example|alice@example.com|to somebody here, by LMTP'
-    'ann@elsewhere.example|info@example.org|to an alias of a group, in an alias of the domain'
-    'ann@elsewhere.example|anyone@backup.example|to a domain that is held for another server'
+    'ann@elsewhere.example|info@mail.example.com|to an alias of a group of two, in an alias of the domain'
+    'ann@elsewhere.example|anyone@example.org|to a domain whose mailboxes are elsewhere, by a forward'
     'alice@example.com|friend@anywhere.example|out, by the relay rule'
 )
 recipients=5 # at the far ends when all is well: the group has two

@@ -66,14 +66,32 @@ pub struct RunArgs {
 
 /// Runs the node to its end; answers the exit code.
 pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
-    let NodeEnd { sender, receiver } = NodeEnd::from_stdin()?;
+    let NodeEnd { sender, mut receiver } = NodeEnd::from_stdin()?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
+    let mut heard = Vec::new();
     let store = tokio::select! {
         store = open_store(&args) => store?,
         _ = terminate.recv() => return Ok(0), // nothing was begun
+        () = gone(&mut receiver, &mut heard) => return Ok(0),
     };
-    let node = Running::start(&args, store, sender)?;
+    let mut node = Running::start(&args, store, sender)?;
+    for message in heard {
+        node.hear(message).await;
+    }
     node.serve(receiver, terminate).await
+}
+
+/// Keeps what the operator says for later; ends when it is gone, or asks the node to end.
+async fn gone(receiver: &mut Receiver<ToNode>, heard: &mut Vec<ToNode>) {
+    while let Ok(Some(message)) = receiver.receive().await {
+        // Only the newest of each kind counts; sockets that are no longer wanted are closed.
+        match &message {
+            ToNode::Drain { within_ms: _ } => return,
+            ToNode::Listeners(_) => heard.retain(|message| !matches!(message, ToNode::Listeners(_))),
+            ToNode::Snapshot { .. } => heard.retain(|message| !matches!(message, ToNode::Snapshot { .. })),
+        }
+        heard.push(message);
+    }
 }
 
 /// Opens the embedded queue, or waits for Redis as long as it takes.
@@ -172,12 +190,10 @@ impl Running {
         let drain = loop {
             tokio::select! {
                 heard = receiver.receive() => match heard {
-                    Ok(Some(ToNode::Listeners(listeners))) => self.listen(listeners),
-                    Ok(Some(ToNode::Snapshot { hash })) => self.apply(hash).await,
-                    Ok(Some(ToNode::Drain { within_ms })) => {
+                    Ok(Some(message)) => if let Some(within) = self.hear(message).await {
                         events::Draining { why: "the operator asks for it" }.emit();
-                        break Duration::from_millis(within_ms);
-                    }
+                        break within;
+                    },
                     Ok(None) => {
                         events::Draining { why: "the operator is gone" }.emit();
                         break ORPHAN_DRAIN;
@@ -199,6 +215,16 @@ impl Running {
         };
         self.drain(drain, &mut terminate).await;
         Ok(0)
+    }
+
+    /// Does what the operator says; how long a drain may take, if it asks for one.
+    async fn hear(&mut self, message: ToNode) -> Option<Duration> {
+        match message {
+            ToNode::Listeners(listeners) => self.listen(listeners),
+            ToNode::Snapshot { hash } => self.apply(hash).await,
+            ToNode::Drain { within_ms } => return Some(Duration::from_millis(within_ms)),
+        }
+        None
     }
 
     fn listen(&mut self, listeners: NewListeners) {

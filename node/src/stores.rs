@@ -35,12 +35,11 @@ pub async fn embedded(folder: &Path) -> Result<Arc<dyn Store>, StoreError> {
 /// Connects to the queue of this id, for a gateway (`namespace/name`), whose name is noted beside it.
 pub async fn redis(url: &str, gateway: &str, queue_id: &str) -> Result<Arc<dyn Store>, StoreError> {
     let store = RedisStore::connect(url, queue_id, Settings::default()).await?;
-    let _ = gateway;
+    store.note_gateway(gateway).await?;
     Ok(Arc::new(store))
 }
 
 /// The gateways whose queues are in a Redis, `namespace/name`, each with its queue's id.
 pub async fn gateways(url: &str) -> Result<Vec<(String, String)>, StoreError> {
-    let _ = url;
-    Err(StoreError::Withdrawn)
+    RedisStore::gateways(url).await
 }

@@ -5,6 +5,7 @@
 //! the head of `scripts/common.lua`. While the server is away every operation fails within the time limit, and works again when it is back.
 
 mod check;
+mod gateways;
 mod intake;
 mod keys;
 mod leases;
@@ -130,19 +131,12 @@ impl RedisStore {
     /// it cannot be reached now. Once connected the store finds back by itself.
     pub async fn connect(url: &str, queue_id: &str, settings: Settings) -> Result<Self, StoreError> {
         let refused = |why: String| Err(StoreError::Refused(why));
-        if url.starts_with("rediss:") || url.starts_with("valkeys:") {
-            return refused("TLS to the store (rediss://) is not supported yet".to_owned());
-        }
         let fits = (1..=128).contains(&queue_id.len())
             && queue_id.bytes().all(|octet| octet.is_ascii_graphic() && !matches!(octet, b'{' | b'}'));
         if !fits {
             return refused("a queue id has 1 to 128 printable ASCII characters, no braces".to_owned());
         }
-        // The URL may hold a password: it is named in no message.
-        let url = url.replacen("valkey://", "redis://", 1);
-        let Ok(client) = url.into_connection_info().and_then(Client::open) else {
-            return refused("the store's URL is not redis://host:port or unix:///path".to_owned());
-        };
+        let client = client(url)?;
         let (keys, library) = (Arc::new(Keys::new(queue_id)), Arc::new(Library::new()));
         let timeout = settings.timeout;
         let another = || Link::new(client.clone(), Arc::clone(&keys), Arc::clone(&library), timeout);
@@ -274,6 +268,18 @@ impl RedisStore {
     async fn count(&self, queue: Option<&QueueName>) -> Result<Vec<u64>, StoreError> {
         self.numbers(Function::Counts, Timestamp(0), |command| queue_argument(command, queue)).await
     }
+}
+
+/// A client for a URL, not connected.
+fn client(url: &str) -> Result<Client, StoreError> {
+    if url.starts_with("rediss:") || url.starts_with("valkeys:") {
+        return Err(StoreError::Refused("TLS to the store (rediss://) is not supported yet".to_owned()));
+    }
+    // The URL may hold a password: it is named in no message.
+    let url = url.replacen("valkey://", "redis://", 1);
+    url.into_connection_info().and_then(Client::open).map_err(|_| {
+        StoreError::Refused("the store's URL is not redis://host:port or unix:///path".to_owned())
+    })
 }
 
 #[async_trait]

@@ -55,6 +55,12 @@ impl Keys {
         }
     }
 
+    /// The id of the queue, as its keys have it.
+    pub(super) fn queue_id(&self) -> &str {
+        let name = self.prefix.strip_prefix("ph:{").and_then(|rest| rest.strip_suffix(".0}:"));
+        name.unwrap_or_default() // `new` made it so
+    }
+
     /// The bucket of a message's inline content.
     pub(super) fn inline(&self, id: MessageId) -> &str {
         let [.., last] = id.to_bytes();
