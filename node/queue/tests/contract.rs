@@ -2,6 +2,7 @@
 //! crashes. A test target names its stores and runs the trials of [`sentences`], [`property`] and [`crash`].
 
 pub(crate) mod compare;
+pub(crate) mod crash;
 pub(crate) mod model;
 pub(crate) mod operation;
 pub(crate) mod property;

@@ -7,6 +7,7 @@ use async_trait::async_trait;
 use libtest_mimic::Arguments;
 use posthouse_queue::Store;
 
+#[allow(dead_code)] // what only another store's target uses
 mod contract;
 
 use contract::{

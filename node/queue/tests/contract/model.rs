@@ -96,6 +96,10 @@ pub(crate) struct Item {
     pub(crate) received_at: Timestamp,
     /// How much of `held_ms` the contract leaves open: an attempt that was given back may count as held or not.
     pub(crate) open_ms: u64,
+    /// It was given back, so the contract does not say since when it is due.
+    pub(crate) open_since: bool,
+    /// It was due by a time that came: a store that was begun again may show it as deferred until the next lease looks at it.
+    pub(crate) ripened: bool,
 }
 
 /// Where an entry stands.
@@ -177,7 +181,7 @@ impl State {
     }
 
     /// The first release that reaches a held entry, whether or not a claim delays it.
-    fn release_of(&self, item: &Item) -> Option<&Recorded> {
+    pub(crate) fn release_of(&self, item: &Item) -> Option<&Recorded> {
         let Place::Held { reason, sequence, .. } = &item.place else { return None };
         self.releases.iter().find(|recorded| {
             let queue = match &recorded.release.scope {
@@ -233,8 +237,18 @@ impl State {
             _ => return,
         };
         if let Some(item) = self.items.get_mut(&id) {
+            item.ripened |= matches!(item.place, Place::Deferred { .. });
             item.place = Place::Due { since };
             item.entry.held_ms += held_ms;
+        }
+    }
+
+    /// Undoes what only the passing of time did: for a store that was begun again.
+    pub(crate) fn unripen(&mut self) {
+        for item in self.items.values_mut().filter(|item| item.ripened) {
+            if let Place::Due { since } = item.place {
+                item.place = Place::Deferred { until: since };
+            }
         }
     }
 

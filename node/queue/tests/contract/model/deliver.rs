@@ -113,6 +113,7 @@ impl State {
     pub(crate) fn give_back(&mut self, id: EntryId, now: Timestamp) {
         let Some(item) = self.items.get_mut(&id) else { return };
         let Place::Active { leased_at, before, .. } = item.place.clone() else { return };
+        item.open_since = true;
         item.place = match *before {
             Place::Held { reason, sequence, .. } => {
                 item.open_ms += now.0.saturating_sub(leased_at.0);

