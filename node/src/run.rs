@@ -186,6 +186,7 @@ impl Running {
 
     async fn serve(mut self, mut receiver: Receiver<ToNode>, mut terminate: Signal) -> anyhow::Result<u8> {
         let mut writable = self.node.presence.watch_writable();
+        writable.mark_changed(); // what happened before counts as well
         self.apply_current().await;
         let drain = loop {
             tokio::select! {

@@ -36,7 +36,8 @@ const RESERVE_BYTES: u32 = 8 << 20;
 
 /// Runs until the store is closed; takes a last checkpoint then.
 pub(crate) fn run(shared: &Shared, index: &Index) {
-    let mut failed_at: Option<Instant> = None;
+    let mut failed = false;
+    let mut taken_at: Option<Instant> = None;
     loop {
         let (unlink, asked, stop) = {
             let mut chores = shared.chores.lock().unwrap_or_else(PoisonError::into_inner);
@@ -57,24 +58,23 @@ pub(crate) fn run(shared: &Shared, index: &Index) {
         if shared.lock().is_err() {
             return; // the log failed: what the index has and what is in the log is what the next start finds
         }
-        keep_spare(shared);
-        // After a failure (a full disk) not at every turn.
-        let patient = failed_at.is_none_or(|at: Instant| at.elapsed() >= ROUND);
+        // After a failure, or while the disk is full, a round apart, but without being asked again.
+        let crowded = !keep_spare(shared);
+        let rested = taken_at.is_none_or(|at: Instant| at.elapsed() >= ROUND);
+        let due = if crowded || failed { rested } else { asked };
         let dirty = stop && shared.lock().is_ok_and(|inner| inner.since_checkpoint > 0);
-        if (asked && patient) || dirty {
-            failed_at = None;
+        if due || dirty {
+            failed = false;
+            taken_at = Some(Instant::now());
             if let Err(error) = checkpoint(shared, index) {
                 tracing::warn!(%error, "the queue's index cannot be written; it is tried again");
-                failed_at = Some(Instant::now());
+                failed = true;
                 if error.is_full() {
                     give_reserve(shared);
                 }
             } else if !stop && let Err(error) = compaction::run(shared) {
                 tracing::warn!(%error, "the queue's log cannot be compacted; it is tried again");
             }
-        }
-        if let Ok(mut chores) = shared.chores.lock() {
-            chores.checkpoint |= failed_at.is_some();
         }
         if stop {
             return;
@@ -210,21 +210,20 @@ fn small_row(state: &State, small: &Small) -> Option<SmallRow> {
 }
 
 /// Makes a spare segment where there was no room for one before.
-fn keep_spare(shared: &Shared) {
+/// Sees to it that another segment can be begun; false while there is no room for one: a checkpoint may then free some.
+fn keep_spare(shared: &Shared) -> bool {
     if shared.lock_anyway().spare != Spare::Missing {
-        return;
+        return true;
     }
-    if shared.segments.make_spare().is_ok() {
+    let made = shared.segments.make_spare().is_ok();
+    if made {
         tracing::info!("there is room for another segment of the queue's log again");
         shared.lock_anyway().spare = Spare::Ready;
         take_reserve(shared);
     } else {
         give_reserve(shared);
-        // Segments that nothing needs become free with a checkpoint.
-        if let Ok(mut chores) = shared.chores.lock() {
-            chores.checkpoint = true;
-        }
     }
+    made
 }
 
 /// Makes the reserve file, if there is room for it.
