@@ -706,7 +706,7 @@ impl Pair {
             Rest::Split if !staying.is_empty() && self.splits_clearly(entry.id) => {
                 let mode = self.model.state().modes.get(&entry.queue).copied().unwrap_or_default();
                 let parts = (0..).zip(staying).map(|(place, recipient)| {
-                    let hop = hop_text((end.outcomes as u8).wrapping_add(place) % HOPS);
+                    let hop = hop_text(end.outcomes.to_le_bytes()[0].wrapping_add(place) % HOPS);
                     let mut part = new_entry(entry.queue.as_str(), &hop, &[], self.now);
                     part.mode = mode;
                     part.source = format!("split {place}");

@@ -115,8 +115,11 @@ pub(crate) fn sequence(seed: u64, length: usize) -> Vec<Op> {
     (0..length).map(|_| operation(&mut random)).collect()
 }
 
+/// Makes an operation of one kind.
+type Make = fn(&mut StdRng) -> Op;
+
 fn operation(random: &mut StdRng) -> Op {
-    let choices: [(u32, fn(&mut StdRng) -> Op); 35] = [
+    let choices: [(u32, Make); 35] = [
         (10, |r| Op::Advance { ticks: r.random_range(1..1_200) }),
         (1, |_| Op::Reap),
         (2, |r| Op::Die { node: node(r) }),

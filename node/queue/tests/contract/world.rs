@@ -319,7 +319,7 @@ pub(crate) async fn list_all(
 ) -> Result<Vec<EntrySummary>, posthouse_queue::StoreError> {
     let (mut all, mut from) = (Vec::new(), 0);
     loop {
-        let page = store.list(filter, from, 7).await?;
+        let page = store.list(filter, from, 97).await?;
         all.extend(page.entries);
         match page.next {
             Some(next) => from = next,

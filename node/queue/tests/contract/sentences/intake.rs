@@ -65,8 +65,11 @@ async fn an_enqueue_repeated_after_activation_changes_nothing(w: &mut World) {
     assert_eq!(w.counts().await, Counts { due: 1, ..Counts::default() });
 }
 
+/// Makes a message wrong.
+type Spoil = fn(&mut NewMessage);
+
 async fn a_message_that_is_wrong_in_itself_is_refused_and_writes_nothing(w: &mut World) {
-    let faults: [(&str, fn(&mut NewMessage)); 9] = [
+    let faults: [(&str, Spoil); 9] = [
         ("no entries", |m| m.entries.clear()),
         ("too many entries", |m| m.entries = vec![m.entries[0].clone(); MAX_ENTRIES + 1]),
         ("no recipients", |m| m.entries[0].recipients.clear()),
