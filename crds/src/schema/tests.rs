@@ -1,3 +1,5 @@
+//! What the schemas refuse, and how they say it.
+
 use serde_json::{Value, json};
 
 use crate::{Kind, Object, ReadError};
