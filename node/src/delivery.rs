@@ -99,7 +99,7 @@ impl Delivery {
         let concurrency = node.concurrency();
         let more = self.workers.load(Ordering::Relaxed) < concurrency.per_node;
         let most_workers = if more { concurrency.per_next_hop } else { 1 };
-        if hop.hand_over(Job { leased, _load: load }, most_workers) == Handed::StartWorker {
+        if hop.hand_over(Job { leased, load }, most_workers) == Handed::StartWorker {
             self.workers.fetch_add(1, Ordering::Relaxed);
             self.tasks.spawn(worker::work(Arc::clone(node), Arc::clone(hop), self.stop.clone()));
         }

@@ -128,7 +128,7 @@ impl Metrics {
         Self { registry, ..metrics }
     }
 
-    /// The exposition in OpenMetrics text, with what the store counts (absent while it cannot be asked). The `posthouse_recipients_total` and
+    /// The exposition in `OpenMetrics` text, with what the store counts (absent while it cannot be asked). The `posthouse_recipients_total` and
     /// `posthouse_queue_…` families are of the whole queue: every node that shares it shows the same.
     #[must_use]
     pub fn expose(&self, store: Option<(Accounting, Counts)>) -> String {

@@ -21,7 +21,7 @@ use crate::events;
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(2);
 
 /// Between two checks of the store's settings (queue.md: at connect and every minute).
-const CHECK_EVERY: Duration = Duration::from_secs(60);
+const CHECK_EVERY: Duration = Duration::from_mins(1);
 
 /// Taken off the life of a lease: an attempt that starts its content this much before the end is over, or given up, in time.
 const DEADLINE_MARGIN: Duration = Duration::from_secs(1);

@@ -40,7 +40,7 @@ pub struct LaneId(pub [u8; 8]);
 /// A documented change that is made to the content on its way out (I8), named here so that one stored content serves several forms.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Transform {
-    /// Append the footer of this MailDomain (`namespace/name`).
+    /// Append the footer of this `MailDomain` (`namespace/name`).
     Footer(String),
     /// Sign with the key that this resource names (`namespace/name`).
     Sign(String),

@@ -90,6 +90,6 @@ pub struct Claim {
     pub who: Incarnation,
     /// The queue.
     pub queue: QueueName,
-    /// The entries in it in hold order, at most as many as were asked for: held for OnRequest or Scheduled at the time of the claim.
+    /// The entries in it in hold order, at most as many as were asked for: held for `OnRequest` or `Scheduled` at the time of the claim.
     pub entries: Vec<EntryId>,
 }

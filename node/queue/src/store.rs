@@ -214,7 +214,7 @@ pub trait Store: Send + Sync {
     /// Records a release; constant time. The same id again does nothing. Answers how many entries it freed in all shards.
     async fn release(&self, release: &Release) -> Result<u64, StoreError>;
 
-    /// Claims what is held in a queue for OnRequest or Scheduled and not released, at most `max` entries listed. `None`: another live
+    /// Claims what is held in a queue for `OnRequest` or `Scheduled` and not released, at most `max` entries listed. `None`: another live
     /// session has it. The same id again answers the same claim anew.
     async fn claim(
         &self,

@@ -6,8 +6,8 @@ use posthouse_channel::Directory;
 use posthouse_config::Snapshot;
 use posthouse_model::{EnhancedStatus, EntryId, Incarnation, Timestamp};
 use posthouse_queue::{
-    Act, Acted, EntrySummary, HoldReason, LaneSignal, Leased, ListFilter, MAX_ENTRIES, Outcome, Release,
-    ReleaseId, ReleaseScope, Remainder, Settled, Settlement, State, Store, StoreError,
+    Act, Acted, EntrySummary, HoldReason, LaneSignal, Leased, ListFilter, Outcome, Release, ReleaseId,
+    ReleaseScope, Remainder, Settled, Settlement, State, Store, StoreError,
 };
 
 use tokio::task::JoinHandle;
@@ -29,6 +29,9 @@ use crate::{
 
 /// Entries read in one step of a list.
 const PAGE: u32 = 500;
+
+/// Indexes that entries of a message may have: those of its enqueue, and of as many splits as anybody makes.
+const MOST_INDEXES: u16 = 2_000;
 
 /// Entries of a message looked up in one step.
 const TOGETHER: u16 = 50;
@@ -245,7 +248,7 @@ impl Operator {
             Target::Entry(id) => return Ok(vec![*id]),
             Target::Message(id) => {
                 let mut found = Vec::new();
-                for first in (0..MAX_ENTRIES as u16).step_by(usize::from(TOGETHER)) {
+                for first in (0..MOST_INDEXES).step_by(usize::from(TOGETHER)) {
                     let ids = (first..first + TOGETHER).map(|index| id.entry(index));
                     let looked_up =
                         futures::future::try_join_all(ids.map(|id| self.store().show(id))).await?;

@@ -20,7 +20,7 @@ pub struct Job {
     /// The lease.
     pub leased: Leased,
     /// Its place in the hop's and the node's bounds, given back with the job.
-    pub _load: Load,
+    pub load: Load,
 }
 
 /// The state of a next hop on this node.

@@ -35,7 +35,7 @@ impl RetrySchedule {
     #[must_use]
     pub fn interval(&self, attempt: u32) -> Duration {
         let place = usize::try_from(attempt.saturating_sub(1)).unwrap_or(usize::MAX);
-        self.intervals.get(place).or(self.intervals.last()).copied().unwrap_or(Duration::from_secs(300))
+        self.intervals.get(place).or(self.intervals.last()).copied().unwrap_or(Duration::from_mins(5))
     }
 
     /// When an entry expires.
@@ -68,7 +68,7 @@ mod tests {
     fn schedule() -> RetrySchedule {
         RetrySchedule {
             intervals: [300, 900].map(Duration::from_secs).to_vec(),
-            expire_after: Duration::from_secs(3600),
+            expire_after: Duration::from_hours(1),
         }
     }
 

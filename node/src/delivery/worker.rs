@@ -4,7 +4,7 @@ use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use posthouse_model::{EnhancedStatus, Timestamp};
 use posthouse_queue::{LaneSignal, LastReply, Leased, Settlement};
-use posthouse_smtp::client::{Delivery, Loss, Origin, Refusal, Stage};
+use posthouse_smtp::client::{Delivery, Origin, Refusal, Stage};
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
@@ -59,17 +59,15 @@ async fn carry_all(node: &Arc<Node>, hop: &Arc<Hop>, stop: &CancellationToken) {
     let mut connection: Option<Connection> = None;
     let mut carried = 0;
     loop {
-        let job = match hop.next() {
-            Some(job) => job,
-            None => match wait_for_job(hop, &mut connection, stop).await {
-                Some(job) => job,
-                None => {
-                    if hop.try_leave() {
-                        break;
-                    }
-                    continue;
-                }
-            },
+        let mut next = hop.next();
+        if next.is_none() {
+            next = wait_for_job(hop, &mut connection, stop).await;
+        }
+        let Some(job) = next else {
+            if hop.try_leave() {
+                break;
+            }
+            continue;
         };
         if stop.is_cancelled() {
             give_back_all(node, vec![job], LaneSignal::None).await;
@@ -134,12 +132,11 @@ async fn carry(
 ) -> Result<(), Unreachable> {
     let mut in_doubt = false;
     loop {
-        let open = match connection {
-            Some(open) => open,
-            None => {
-                let hello = &policy.snapshot.gateway.hostname;
-                connection.insert(Connection::open(&hop.next_hop, hello).await?)
-            }
+        let open = if let Some(open) = connection {
+            open
+        } else {
+            let hello = &policy.snapshot.gateway.hostname;
+            connection.insert(Connection::open(&hop.next_hop, hello).await?)
         };
         match open.deliver(node, &job.leased, &mut in_doubt).await {
             Attempt::Stale => *connection = None, // closed while it was idle: says nothing of the message
@@ -165,7 +162,7 @@ async fn settle(
     in_doubt: bool,
 ) {
     let now = node.presence.now();
-    let unsettled = if deliveries.iter().any(|delivery| *delivery == Delivery::Aborted) {
+    let unsettled = if deliveries.contains(&Delivery::Aborted) {
         // The lease was no longer sure, or the content was not to be had: no word about the message.
         let settlement = give_back(node, policy, leased, LaneSignal::None);
         Unsettled { settlement, in_doubt, delivered_since: None }
@@ -222,9 +219,12 @@ fn found(delivery: &Delivery, host: &str, now: Timestamp) -> Found {
         Delivery::Accepted(reply) => Found::Taken(their_words(now, reply, host)),
         Delivery::Refused(refusal) if refusal.is_permanent() => Found::Permanent(said(refusal, host, now)),
         Delivery::Refused(refusal) => Found::Transient(transient(said(refusal, host, now))),
-        Delivery::Lost(loss) => {
-            Found::Transient(own_words(now, lost_status(loss), &lost(loss.cause, loss.stage), host))
-        }
+        Delivery::Lost(loss) => Found::Transient(own_words(
+            now,
+            EnhancedStatus::transient(4, 2),
+            &lost(loss.cause, loss.stage),
+            host,
+        )),
         Delivery::Aborted => {
             Found::Transient(own_words(now, EnhancedStatus::transient(3, 0), "given up before its end", host))
         }
@@ -248,12 +248,6 @@ fn transient(mut last: LastReply) -> LastReply {
         last.status.replace_range(0..1, "4");
     }
     last
-}
-
-/// RFC 3463 §3.5: 4.4.2, bad connection.
-fn lost_status(loss: &Loss) -> EnhancedStatus {
-    let _ = loss;
-    EnhancedStatus::transient(4, 2)
 }
 
 /// Whether the far end ended the connection with this.

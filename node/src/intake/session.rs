@@ -46,10 +46,8 @@ impl Connection {
     /// Serves the connection to its end.
     pub async fn serve(self, mut stream: TcpStream) {
         self.node.metrics.sessions.inc();
-        let by = match self.converse(&mut stream).await {
-            Ok(by) => by,
-            Err(_) => "lost", // the client went away: nothing more to say
-        };
+        // An error is a client that went away: there is nothing more to say.
+        let by = self.converse(&mut stream).await.unwrap_or("lost");
         self.node.metrics.sessions.dec();
         events::SessionEnded { client: self.address.ip(), listener: &self.listener, by }
             .emit(&self.node.metrics);
