@@ -7,7 +7,7 @@ use std::{
     sync::{Condvar, Mutex, MutexGuard},
 };
 
-use posthouse_model::MessageId;
+use posthouse_model::{Incarnation, MessageId};
 use tokio::sync::{oneshot, watch};
 
 use super::{
@@ -27,8 +27,14 @@ const TOKEN_MARGIN: u64 = 1 << 22;
 /// Intake waits while so much is still to be written: bounds memory, and leaves the time to make a spare segment.
 const MAX_UNWRITTEN: usize = 8 << 20;
 
+/// Ends of leases in one frame: far less than a segment.
+const RETURNS_IN_ONE: usize = 1_000;
+
 /// Who waits for something to be done, and how it went.
 pub(crate) type Waiter = oneshot::Sender<Result<(), StoreError>>;
+
+/// What tells that it is done; `None`: it is.
+pub(crate) type Done = Option<oneshot::Receiver<Result<(), StoreError>>>;
 
 /// What an operation waits for after its change was applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -160,7 +166,7 @@ impl Shared {
         &self,
         until: Until,
         step: impl FnOnce(&mut Inner) -> Result<T, StoreError>,
-    ) -> Result<(T, Option<oneshot::Receiver<Result<(), StoreError>>>), StoreError> {
+    ) -> Result<(T, Done), StoreError> {
         let mut inner = self.lock()?;
         let value = step(&mut inner);
         let done = if value.is_ok() { inner.wait(until) } else { None };
@@ -229,8 +235,32 @@ impl Inner {
         Ok(())
     }
 
+    /// Gives leases to an incarnation and says so in the log: all, or with an error none. Where there is no room to say so, there is none
+    /// for their settlements either.
+    pub(crate) fn commit_leases(&mut self, who: Incarnation, slots: &[Slot]) -> Result<(), StoreError> {
+        let given = self.state.given(who, slots.iter().copied());
+        self.commit(given, &Blobs::default(), false).inspect_err(|_| {
+            for slot in slots {
+                self.state.end_lease(*slot);
+            }
+        })
+    }
+
+    /// Ends leases; the entries are what they were before.
+    pub(crate) fn return_leases(&mut self, slots: &[Slot]) {
+        for part in slots.chunks(RETURNS_IN_ONE) {
+            let returned = self.state.returned(part);
+            // Without room to say so, they look leased after a crash until they are reaped: no harm.
+            let _ = self.commit(returned, &Blobs::default(), false);
+            for slot in part {
+                self.state.end_lease(*slot);
+            }
+        }
+    }
+
     fn apply(&mut self, effects: &[Effect], base: Position) {
-        for effect in effects {
+        // Leases are given by the operation itself, with their tokens; what the log says of them is for who replays it.
+        for effect in effects.iter().filter(|effect| !matches!(effect, Effect::Leased { .. })) {
             self.state.apply(effect, base);
         }
         self.unlink.append(&mut self.state.unlink);
@@ -289,7 +319,7 @@ impl Inner {
     }
 
     /// Registers who waits.
-    pub(crate) fn wait(&mut self, until: Until) -> Option<oneshot::Receiver<Result<(), StoreError>>> {
+    pub(crate) fn wait(&mut self, until: Until) -> Done {
         let waiters = match until {
             Until::Applied => return None,
             Until::Written if self.pieces.is_empty() => return None,

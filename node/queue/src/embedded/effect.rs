@@ -1,6 +1,6 @@
 //! Effects: what an operation changes for good, as it stands in the log and in the index. No I/O.
 //!
-//! An effect holds the new state, not the request: replaying it needs nothing that a crash forgets (leases, claims, heartbeats), and
+//! An effect holds the new state, not the request: replaying it needs nothing that a crash forgets (tokens, claims, heartbeats), and
 //! replaying it over a state that is already newer does no harm, which is what lets a checkpoint be taken bit by bit.
 
 use posthouse_model::{MessageId, QueueName, Timestamp};
@@ -236,9 +236,9 @@ pub(crate) enum Effect {
     Confirmed { id: Id, birth: Count, phases: Vec<(u16, Phase)> },
     /// A message is not there, and its id is refused until then.
     Withdrawn { id: Id, until: Timestamp },
-    /// The numbers of an entry.
+    /// The numbers of an entry; its lease, if it had one, is over.
     Entry { id: Id, index: u16, head: Head },
-    /// The numbers and the body of an entry.
+    /// The numbers and the body of an entry; its lease, if it had one, is over.
     Body { id: Id, index: u16, head: Head, recipients: u32, body: Blob },
     /// An entry more.
     Added { id: Id, entry: EntryRow<Blob> },
@@ -266,4 +266,7 @@ pub(crate) enum Effect {
     MovedMessage { id: Id, meta: Blob, content: Stored<Blob> },
     /// The body of an entry was copied to here.
     MovedBody { id: Id, index: u16, body: Blob },
+    /// Entries are leased by an incarnation, until the next that is said of their numbers. It gives nobody the right to settle: it tells
+    /// after a crash what was under way.
+    Leased { who: [u8; 16], entries: Vec<(Id, u16)> },
 }

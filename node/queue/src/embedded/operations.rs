@@ -6,11 +6,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use posthouse_model::{EntryId, Incarnation, MessageId, QueueName, ShardId, Timestamp};
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::{
     EmbeddedStore, SHARD,
-    core::{Inner, Shared, Spare, Until},
+    core::{Done, Inner, Shared, Spare, Until},
     effect::{Effect, Head, Phase, Stored},
     log::Blobs,
     reader::{self, Unreadable},
@@ -47,8 +47,6 @@ const MAX_PAGE: u32 = 1_000;
 
 /// How long a release's id is known: far longer than one is repeated or resumed.
 const RELEASE_LIFE_MS: u64 = 7 * 86_400_000;
-
-type Done = Option<oneshot::Receiver<Result<(), StoreError>>>;
 
 impl EmbeddedStore {
     /// Does a step and waits for what it has to wait for.
@@ -108,7 +106,7 @@ impl EmbeddedStore {
             Ok(read) => read,
             Err(error) => {
                 self.look(|inner| {
-                    lost.into_iter().for_each(|slot| inner.state.end_lease(slot));
+                    inner.return_leases(&lost);
                     Ok(())
                 })?;
                 return Err(error);
@@ -128,11 +126,12 @@ impl EmbeddedStore {
     fn set_aside(&self, picked: &Picked, error: &Unreadable, now: Timestamp) -> Result<(), StoreError> {
         let id = picked.view.id;
         self.look(|inner| {
-            inner.state.end_lease(picked.slot);
             if let Unreadable::Io(error) = error {
+                inner.return_leases(&[picked.slot]);
                 tracing::error!(entry = %id, %error, "an entry cannot be read now; it stays in the queue");
                 return Ok(());
             }
+            inner.state.end_lease(picked.slot);
             tracing::warn!(entry = %id, %error, "an entry cannot be read; it is held for Quarantine");
             // Nobody can attend to what cannot be read: it waits for a person, however long.
             let phase = Phase::Held {
@@ -213,7 +212,10 @@ fn take_back(
     reaped.incarnations += u64::from(inner.state.end(who, now));
     let effects = inner.state.confirm_orphans(who, budget, now, reaped);
     inner.commit(effects, &Blobs::default(), false)?;
-    reaped.leases += inner.state.give_back(who, budget);
+    let leases = inner.state.some_leases(who, budget);
+    inner.return_leases(&leases);
+    reaped.leases += leases.len() as u64;
+    inner.state.forget_ended(who);
     Ok(())
 }
 
@@ -256,6 +258,7 @@ impl Store for EmbeddedStore {
     async fn depart(&self, who: Incarnation, now: Timestamp) -> Result<Reaped, StoreError> {
         self.step(Until::Synced, |inner| {
             let mut reaped = Reaped::default();
+            inner.state.hear(now);
             take_back(inner, who, usize::MAX, now, &mut reaped)?;
             Ok(reaped)
         })
@@ -266,6 +269,7 @@ impl Store for EmbeddedStore {
         let reaped = self
             .step(Until::Synced, |inner| {
                 let mut reaped = Reaped::default();
+                inner.state.hear(now);
                 for who in inner.state.dead(now) {
                     let done = usize::try_from(reaped.leases + reaped.activated).unwrap_or(usize::MAX);
                     let Some(left) = REAP.checked_sub(done).filter(|left| *left > 0) else { break };
@@ -358,8 +362,14 @@ impl Store for EmbeddedStore {
             }
             let mut blobs = Blobs::default();
             let row = prepared.row(&mut blobs, false, |entry| Phase::Incoming { mode: entry.mode });
-            inner.commit(vec![Effect::Message(row)], &blobs, true)?;
-            let leases = inner.state.own(who, &prepared, fast, now);
+            let open = inner.state.open(&prepared, fast);
+            let mut effects = vec![Effect::Message(row)];
+            if !open.is_empty() {
+                let entries = open.iter().map(|index| (id.into(), *index)).collect();
+                effects.push(Effect::Leased { who: who.0, entries });
+            }
+            inner.commit(effects, &blobs, true)?;
+            let leases = inner.state.own(who, &prepared, &open, now);
             let leases = leases.into_iter().map(|picked| picked.map(|picked| picked.token)).collect();
             if chunked {
                 self.shared.files.enqueued(id);
@@ -400,6 +410,8 @@ impl Store for EmbeddedStore {
                 Some(claim) => inner.state.lease_claimed(request.who, claim, request.max, now),
                 None => inner.state.lease(request, now),
             };
+            let slots: Vec<Slot> = picked.iter().map(|picked| picked.slot).collect();
+            inner.commit_leases(request.who, &slots)?;
             // What a bounded part left is for the next lease: do not let it wait for a poll.
             inner.state.woken = !inner.state.draining.is_empty();
             Ok(picked)
@@ -420,7 +432,11 @@ impl Store for EmbeddedStore {
                 Some(inner.state.queues.at(entry.queue)?.name.clone())
             };
             let queue = inner.state.find(id).and_then(|slot| queue(&inner.state.view(slot)?));
-            Ok(inner.state.lease_entry(who, id, now).zip(queue))
+            let picked = inner.state.lease_entry(who, id, now);
+            if let Some(picked) = &picked {
+                inner.commit_leases(who, &[picked.slot])?;
+            }
+            Ok(picked.zip(queue))
         })?;
         let Some((picked, queue)) = picked else { return Ok(None) };
         self.shared.until_written(picked.view.end()).await;

@@ -16,7 +16,7 @@ use super::{
     content::ContentFiles,
     core::{Inner, Shared, Spare},
     database::{DatabaseError, Identity, Index, SmallRow, Summary},
-    effect::{Effect, Position, Stored},
+    effect::{Position, Stored},
     log::{
         Blobs, SEGMENT_HEAD,
         scan::{self, Scanned},
@@ -144,19 +144,16 @@ impl From<DatabaseError> for IdentifyError {
 
 /// What identifies the store: read and counted on, or made.
 fn identify(index: &Index, log: &Path, options: Options, fresh: bool) -> Result<Identity, IdentifyError> {
-    let identity = match index.identity()? {
-        Some(known) => Identity { epoch: known.epoch.saturating_add(1), ..known },
-        None => {
-            let has_segments = fs::read_dir(log).map_err(IdentifyError::Io)?.flatten().any(|file| {
-                file.file_name().to_str().is_some_and(|name| {
-                    std::path::Path::new(name).extension().is_some_and(|ending| ending == "seg")
-                })
-            });
-            if fresh && has_segments {
-                return Err(IdentifyError::Lost);
-            }
-            Identity { salt: rand::random(), epoch: 1, segment_size: options.segment_size }
+    let identity = if let Some(known) = index.identity()? {
+        Identity { epoch: known.epoch.saturating_add(1), ..known }
+    } else {
+        let mut files = fs::read_dir(log).map_err(IdentifyError::Io)?.flatten();
+        let has_segments =
+            files.any(|file| Path::new(&file.file_name()).extension().is_some_and(|ending| ending == "seg"));
+        if fresh && has_segments {
+            return Err(IdentifyError::Lost);
         }
+        Identity { salt: rand::random(), epoch: 1, segment_size: options.segment_size }
     };
     index.set_identity(&identity)?;
     Ok(identity)
@@ -176,7 +173,7 @@ fn load(
     index.small(|row| match row {
         Ok(row) => add_small(state, row),
         Err((_, error)) => {
-            tracing::error!(%error, "a row in the queue's index cannot be read; it is left alone")
+            tracing::error!(%error, "a row in the queue's index cannot be read; it is left alone");
         }
     })?;
     index.messages(|row| match row {
@@ -259,20 +256,11 @@ fn continue_log(segments: &Segments, end: Position) -> io::Result<(Position, std
     Ok((Position { segment, offset: SEGMENT_HEAD }, segments.take_spare(segment)?))
 }
 
-/// Nobody of the run before is left: what was incoming is on disk and counts, tokens start above all that were given.
+/// Nobody of the run before is left, but what they had stays theirs until it is reaped. Tokens start above all that were given.
 fn start_over(inner: &mut Inner) -> Result<(), StoreError> {
-    let now = now();
+    inner.state.bury_all(now());
     inner.state.token = inner.state.token_ceiling;
-    let mut numbers: Vec<(MessageId, u32)> =
-        inner.state.messages.iter().filter(|(_, m)| !m.confirmed).map(|(number, m)| (m.id, number)).collect();
-    numbers.sort_unstable();
-    let ids: Vec<MessageId> = numbers.into_iter().map(|(id, _)| id).collect();
-    inner.commit(Vec::<Effect>::new(), &Blobs::default(), false)?;
-    for part in ids.chunks(1_000) {
-        let effects = inner.state.plan_activate(part, now);
-        inner.commit(effects, &Blobs::default(), false)?;
-    }
-    Ok(())
+    inner.commit(Vec::new(), &Blobs::default(), false)
 }
 
 /// The clock of this machine.

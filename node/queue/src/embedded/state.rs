@@ -2,7 +2,8 @@
 //!
 //! An operation checks, then says what it changes for good as [`Effect`]s; those are appended to the log and applied, and only
 //! [`apply`](State::apply) changes what outlives a crash, so that a replayed log leads to the same state. Leases, claims, heartbeats,
-//! permits, reservations and rates are changed directly: after a crash there is nobody left who could hold them.
+//! permits, reservations and rates are changed directly: after a crash there is nobody left who could hold them. Of leases the log tells
+//! which there were, so that one can see after a crash what was under way.
 //!
 //! No content and no recipients are kept here, only where they lie: some 350 octets for a queued entry.
 
@@ -196,6 +197,8 @@ pub(crate) struct Presence {
     pub(crate) until: Timestamp,
     /// It is over; what it has is being taken back.
     pub(crate) ended: bool,
+    /// It is of a process before this one: nobody speaks for it, and it is dead from `until` on.
+    pub(crate) former: bool,
     pub(crate) leases: HashSet<Slot>,
     pub(crate) unconfirmed: HashSet<u32>,
     pub(crate) reserved: u64,
@@ -207,7 +210,7 @@ pub(crate) struct Presence {
 pub(crate) struct ClaimSlot {
     pub(crate) who: Incarnation,
     pub(crate) queue: u32,
-    /// For OnRequest and Scheduled: what was released before the claim, and up to where the claim reaches.
+    /// For `OnRequest` and `Scheduled`: what was released before the claim, and up to where the claim reaches.
     pub(crate) ranges: [(HoldReason, u64, u64); 2],
 }
 
@@ -266,6 +269,8 @@ pub(crate) struct State {
     pub(crate) presences: HashMap<Incarnation, Presence>,
     /// Incarnations that have ended, and when: they do not come back.
     pub(crate) departed: HashMap<Incarnation, Timestamp>,
+    /// When the store was opened, until the first `now` says from when on those of before are dead.
+    pub(crate) opened: Option<Timestamp>,
     pub(crate) rates: HashMap<Box<str>, limits::Window>,
 
     pub(crate) facts: HashMap<(FactKind, String), (String, Timestamp)>,

@@ -8,11 +8,12 @@ use posthouse_model::{Incarnation, MessageId, QueueName, ReversePath, Route, Tim
 use super::{EmbeddedStore, Options, SHARD};
 use crate::{
     BodyType, Content, Counts, EntryRecipient, Envelope, LaneSignal, LeaseRequest, Leased, MessageMeta,
-    NewContent, NewEntry, NewMessage, Origin, Outcome, QueueMode, Remainder, Settled, Settlement, Store,
-    StoreError,
+    NewContent, NewEntry, NewMessage, Origin, Outcome, QueueMode, Reaped, Remainder, Settled, Settlement,
+    Store, StoreError,
 };
 
 const NODE: Incarnation = Incarnation([7; 16]);
+const NEXT: Incarnation = Incarnation([8; 16]);
 const NOW: Timestamp = Timestamp(1_000_000);
 const SMALL: Options = Options { segment_size: 1 << 20, quota: None };
 
@@ -88,14 +89,36 @@ fn settlement(leased: &Leased, outcome: Outcome) -> Settlement {
 }
 
 async fn lease_all(store: &EmbeddedStore) -> Vec<Leased> {
-    let request = LeaseRequest { who: NODE, max: 1_000, max_per_lane: 1_000, skip: Vec::new(), claim: None };
+    lease(store, NODE, 1_000).await
+}
+
+async fn lease(store: &EmbeddedStore, who: Incarnation, max: u32) -> Vec<Leased> {
+    let request = LeaseRequest { who, max, max_per_lane: max, skip: Vec::new(), claim: None };
     store.lease(&request, NOW).await.unwrap()
 }
 
 fn open(folder: &Path, options: Options) -> EmbeddedStore {
+    open_as(NODE, folder, options)
+}
+
+fn open_as(who: Incarnation, folder: &Path, options: Options) -> EmbeddedStore {
     let store = EmbeddedStore::open_with(folder, options).unwrap();
-    run(store.heartbeat(NODE, NOW)).unwrap();
+    run(store.heartbeat(who, NOW)).unwrap();
     store
+}
+
+/// Takes over what those before had: reaps until a call has nothing to do.
+fn reap(store: &EmbeddedStore) -> Reaped {
+    let mut all = Reaped::default();
+    loop {
+        let reaped = run(store.reap(Timestamp(NOW.0 + 1_000))).unwrap();
+        if reaped == Reaped::default() {
+            return all;
+        }
+        all.incarnations += reaped.incarnations;
+        all.leases += reaped.leases;
+        all.activated += reaped.activated;
+    }
 }
 
 fn first_segment(folder: &Path) -> std::path::PathBuf {
@@ -125,10 +148,76 @@ fn after_a_crash_everything_that_was_answered_is_there() {
     three(folder.path());
     let store = open(folder.path(), SMALL);
     let counts = run(store.counts(None)).unwrap();
+    assert_eq!(counts, Counts { incoming: 1, deferred: 1, ..Counts::default() });
+    let accounting = run(store.accounting()).unwrap();
+    assert_eq!((accounting.accepted, accounting.relayed, accounting.queued), (2, 1, 1));
+    assert_eq!(reap(&store), Reaped { incarnations: 1, leases: 0, activated: 1 });
+    let counts = run(store.counts(None)).unwrap();
     assert_eq!(counts, Counts { due: 1, deferred: 1, ..Counts::default() });
     let accounting = run(store.accounting()).unwrap();
     assert!(accounting.balances(), "{accounting:?}");
     assert_eq!((accounting.accepted, accounting.relayed, accounting.queued), (3, 1, 2));
+}
+
+/// Leased in every way there is, and a lease that was given back; then the store ends. What was under way is found so, twice.
+fn leased_is_found_after(end: fn(EmbeddedStore)) {
+    let folder = tempfile::tempdir().unwrap();
+    let store = open(folder.path(), SMALL);
+    let given = run(async {
+        for number in 0..4 {
+            store.enqueue(NODE, letter(number, b"x"), &[], NOW).await.unwrap();
+            store.activate(&[id(number)], NOW).await.unwrap();
+        }
+        let lanes = lease(&store, NODE, 2).await;
+        let entry = store.lease_entry(NODE, id(2).entry(0), NOW).await.unwrap().unwrap();
+        let back =
+            Settlement { remainder: Remainder::GiveBack, ..settlement(&entry, Outcome::Deferred(None)) };
+        assert_eq!(store.settle(&back, NOW).await.unwrap(), Settled::Done);
+        store.lease_entry(NODE, id(3).entry(0), NOW).await.unwrap().unwrap();
+        lanes
+    });
+    let mut fast = letter(4, b"x");
+    fast.entries[0].route.next_hop = "smtp:mx.example.net:25".parse().unwrap();
+    assert!(run(store.enqueue(NODE, fast, &[0], NOW)).unwrap().leases[0].is_some());
+    run(store.enqueue(NODE, letter(5, b"x"), &[], NOW)).unwrap();
+    run(store.counts(None)).unwrap();
+    end(store);
+
+    let found = Counts { active: 4, due: 1, incoming: 1, ..Counts::default() };
+    for _ in 0..2 {
+        let store = EmbeddedStore::open_with(folder.path(), SMALL).unwrap();
+        assert_eq!(run(store.counts(None)).unwrap(), found);
+        end(store);
+    }
+    let store = open_as(NEXT, folder.path(), SMALL);
+    assert!(matches!(run(store.heartbeat(NODE, NOW)), Err(StoreError::Departed)));
+    let settled = run(store.settle(&settlement(&given[0], Outcome::Relayed), NOW)).unwrap();
+    assert_eq!(settled, Settled::Stale, "nobody settles for the process of before");
+    assert_eq!(run(store.reap(Timestamp(NOW.0 + 999))).unwrap(), Reaped::default());
+    assert_eq!(run(store.counts(None)).unwrap(), found);
+    let reaped = reap(&store);
+    assert_eq!((reaped.leases, reaped.activated), (4, 1));
+    assert_eq!(run(store.counts(None)).unwrap(), Counts { due: 6, ..Counts::default() });
+    let accounting = run(store.accounting()).unwrap();
+    assert!(accounting.balances() && accounting.accepted == 6, "{accounting:?}");
+    end(store);
+    let store = open_as(NEXT, folder.path(), SMALL);
+    assert_eq!(run(store.counts(None)).unwrap(), Counts { due: 6, ..Counts::default() }, "once is enough");
+}
+
+#[test]
+fn what_was_leased_when_the_process_was_killed_is_active_until_it_is_reaped() {
+    leased_is_found_after(|store| {
+        // Nothing of a lease is waited for: the kill comes when it is in the file.
+        let (_, done) = store.shared.step(super::core::Until::Written, |_| Ok(())).unwrap();
+        done.map(|done| done.blocking_recv().unwrap().unwrap());
+        store.crash();
+    });
+}
+
+#[test]
+fn a_checkpoint_forgets_no_lease() {
+    leased_is_found_after(drop);
 }
 
 #[test]
@@ -144,12 +233,16 @@ fn a_log_that_is_cut_or_torn_anywhere_opens_and_balances() {
         let mut octets = whole.clone();
         octets[cut..].fill(if torn { 0x5a } else { 0 });
         fs::write(first_segment(copy.path()), octets).unwrap();
-        let store = open(copy.path(), SMALL);
+        let store = open_as(NEXT, copy.path(), SMALL);
         let accounting = run(store.accounting()).unwrap();
         assert!(accounting.balances(), "cut at {cut}: {accounting:?}");
-        run(store.enqueue(NODE, letter(9, b"after"), &[], NOW)).unwrap();
+        reap(&store);
+        let accounting = run(store.accounting()).unwrap();
+        assert!(accounting.balances(), "cut at {cut}, reaped: {accounting:?}");
+        assert_eq!(run(store.counts(None)).unwrap().active, 0, "cut at {cut}");
+        run(store.enqueue(NEXT, letter(9, b"after"), &[], NOW)).unwrap();
         store.crash();
-        let store = open(copy.path(), SMALL);
+        let store = EmbeddedStore::open_with(copy.path(), SMALL).unwrap();
         assert!(run(store.show(id(9).entry(0))).unwrap().is_some(), "cut at {cut}");
     }
 }
@@ -167,7 +260,7 @@ fn damage_in_the_middle_costs_only_what_was_there() {
     octets[place] = b'L';
     fs::write(first_segment(folder.path()), octets).unwrap();
     let store = open(folder.path(), SMALL);
-    assert_eq!(run(store.counts(None)).unwrap().due, 4);
+    assert_eq!(run(store.counts(None)).unwrap().incoming, 4);
     assert!(run(store.accounting()).unwrap().balances());
 }
 
@@ -200,10 +293,11 @@ fn tokens_grow_over_restarts() {
     let folder = tempfile::tempdir().unwrap();
     let mut last = 0;
     for round in 0..4 {
-        let store = open(folder.path(), SMALL);
-        run(store.enqueue(NODE, letter(round, b"x"), &[], NOW)).unwrap();
+        let who = Incarnation(u128::from(round + 1).to_be_bytes());
+        let store = open_as(who, folder.path(), SMALL);
+        run(store.enqueue(who, letter(round, b"x"), &[], NOW)).unwrap();
         run(store.activate(&[id(round)], NOW)).unwrap();
-        let token = run(lease_all(&store)).iter().map(|leased| leased.token.0).min().unwrap();
+        let token = run(lease(&store, who, 10)).iter().map(|leased| leased.token.0).min().unwrap();
         assert!(token > last);
         last = token;
         if round % 2 == 0 { store.crash() } else { drop(store) }

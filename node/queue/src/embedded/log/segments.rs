@@ -156,7 +156,7 @@ pub(crate) fn allocate(path: &Path, size: u32) -> io::Result<()> {
     match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, u64::from(size)) {
         Ok(()) => {}
         Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::NOSYS) => {
-            let zeros = [0; 64 * 1024];
+            let zeros = vec![0; 64 * 1024];
             let mut offset = 0;
             while offset < u64::from(size) {
                 let part = zeros.len().min(usize::try_from(u64::from(size) - offset).unwrap_or(usize::MAX));

@@ -1,6 +1,6 @@
 //! Applying effects: the only place that changes what outlives a crash; for an operation as it happens and for a log that is replayed. Pure.
 
-use posthouse_model::{MessageId, Timestamp};
+use posthouse_model::{Incarnation, MessageId, Timestamp};
 
 use super::{Entries, EntrySlot, JobSlot, MessageSlot, Slot, Small, State};
 use crate::{
@@ -21,18 +21,22 @@ impl State {
                 let id = (*id).into();
                 let slots: Vec<Slot> =
                     self.message(id).map(|(_, m)| m.entries.as_slice().to_vec()).unwrap_or_default();
-                slots.into_iter().for_each(|slot| self.remove_entry(slot));
+                for slot in slots {
+                    self.remove_entry(slot);
+                }
                 self.tombstones.insert(id, *until);
                 self.dirty_small.insert(Small::Tombstone(id));
             }
             Effect::Entry { id, index, head } => {
                 if let Some(slot) = self.find(MessageId::from(*id).entry(*index)) {
+                    self.end_lease(slot);
                     self.change(slot, |entry| entry.head = *head);
                 }
             }
             Effect::Body { id, index, head, recipients, body } => {
                 if let Some(slot) = self.find(MessageId::from(*id).entry(*index)) {
                     let (body, before) = (base.locate(*body), self.slots.at(slot).map(|e| e.recipients));
+                    self.end_lease(slot);
                     self.move_body(slot, body);
                     self.change(slot, |entry| {
                         entry.head = *head;
@@ -92,6 +96,13 @@ impl State {
             Effect::MovedBody { id, index, body } => {
                 if let Some(slot) = self.find(MessageId::from(*id).entry(*index)) {
                     self.move_body(slot, base.locate(*body));
+                }
+            }
+            Effect::Leased { who, entries } => {
+                for (id, index) in entries {
+                    if let Some(slot) = self.find(MessageId::from(*id).entry(*index)) {
+                        self.mark_leased(slot, Incarnation(*who));
+                    }
                 }
             }
         }

@@ -1,5 +1,7 @@
 //! The orders in which entries are found: an entry is taken out of all of them before it changes and put back after. Pure.
 
+use std::collections::BTreeSet;
+
 use posthouse_model::{QueueName, Timestamp};
 
 use super::{DueKey, LaneSlot, Listed, QueueSlot, Slot, State};
@@ -157,7 +159,7 @@ impl State {
         }
         let number = self.lanes.insert(LaneSlot {
             id,
-            due: Default::default(),
+            due: BTreeSet::new(),
             entries: 0,
             until: None,
             probe: None,
@@ -187,7 +189,9 @@ impl State {
         }
         let queues: Vec<u32> =
             self.queues.iter().filter(|(_, queue)| queue.entries == 0).map(|(number, _)| number).collect();
-        queues.into_iter().for_each(|number| self.forget_queue(number));
+        for number in queues {
+            self.forget_queue(number);
+        }
     }
 
     fn forget_lane(&mut self, number: u32) {

@@ -148,12 +148,24 @@ impl State {
         Ok(self.by_id.contains_key(&id))
     }
 
-    /// Gives a new message its owner, and its fast entries their leases.
+    /// Which of the fast entries of a message find their queue and their lane open.
+    pub(crate) fn open(&self, prepared: &Prepared, fast: &[u16]) -> Vec<u16> {
+        let entries = (0u16..).zip(prepared.message.entries.iter().zip(&prepared.lanes));
+        let open = entries.filter(|(index, (entry, lane))| {
+            let lane = self.lane_ids.get(lane).and_then(|number| self.lanes.at(*number));
+            fast.contains(index)
+                && self.mode_of(&entry.queue, entry.mode).hold.is_none()
+                && lane.is_none_or(|lane| lane.until.is_none() && lane.due.is_empty())
+        });
+        open.map(|(index, _)| index).collect()
+    }
+
+    /// Gives a new message its owner, and the entries that found their lane open their leases.
     pub(crate) fn own(
         &mut self,
         who: Incarnation,
         prepared: &Prepared,
-        fast: &[u16],
+        open: &[u16],
         now: Timestamp,
     ) -> Vec<Option<Picked>> {
         let id = prepared.message.id;
@@ -164,14 +176,9 @@ impl State {
         self.presences.entry(who).or_default().unconfirmed.insert(number);
         (0u16..)
             .zip(&prepared.message.entries)
-            .map(|(index, entry)| {
-                let slot = self.find(id.entry(index)).filter(|_| fast.contains(&index))?;
-                let place = self.slots.at(slot)?;
-                let lane = self.lanes.at(place.lane)?;
-                let open = self.mode(place.queue, entry.mode).hold.is_none()
-                    && lane.until.is_none()
-                    && lane.due.is_empty();
-                if open { self.begin_lease(slot, who, now, false, false) } else { None }
+            .map(|(index, _)| {
+                let slot = self.find(id.entry(index)).filter(|_| open.contains(&index))?;
+                self.begin_lease(slot, who, now, false, false)
             })
             .collect()
     }

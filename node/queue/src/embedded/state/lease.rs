@@ -4,7 +4,7 @@ use std::ops::Bound::{Excluded, Included};
 
 use posthouse_model::{EntryId, Incarnation, Timestamp};
 
-use super::{Lease, Slot, State};
+use super::{EntrySlot, Lease, Slot, State};
 use crate::{
     embedded::effect::{Effect, Head, Location, Phase, Stored},
     hold::{ClaimId, HoldReason},
@@ -17,6 +17,9 @@ const MOVES: usize = 1_000;
 
 /// The most of those out of one queue, so that a large release does not keep a small one waiting.
 const MOVES_PER_QUEUE: usize = 250;
+
+/// Leases that one effect tells: some ten kilobytes.
+const LEASES_IN_ONE: usize = 500;
 
 /// An entry as the index knows it: what is needed to read the rest.
 #[derive(Clone, Debug)]
@@ -207,15 +210,65 @@ impl State {
         };
         let mut view = self.view(slot)?;
         view.head.held_ms = held_ms;
+        let token = self.next_token();
+        self.take(slot, Lease { token, who, held_ms });
+        Some(Picked { slot, view, token, attend, probe })
+    }
+
+    /// Marks an entry as leased by an incarnation of before: with a token that was never given, so that nobody can settle it.
+    pub(crate) fn mark_leased(&mut self, slot: Slot, who: Incarnation) {
+        if self.leases.get(&slot).is_some_and(|lease| lease.who == who) {
+            return;
+        }
+        self.end_lease(slot);
+        let Some(entry) = self.slots.at(slot) else { return };
+        let (message, held_ms) = (entry.message, entry.head.held_ms);
+        self.take(slot, Lease { token: LeaseToken(0), who, held_ms });
+        // Only who enqueued it can have leased what is not confirmed.
+        if let Some(unconfirmed) = self.messages.at_mut(message).filter(|message| !message.confirmed) {
+            unconfirmed.owner = Some(who);
+            self.presences.entry(who).or_default().unconfirmed.insert(message);
+        }
+    }
+
+    fn take(&mut self, slot: Slot, lease: Lease) {
         self.unindex(slot);
         if let Some(entry) = self.slots.at_mut(slot) {
             entry.leased = true;
         }
         self.index(slot);
-        let token = self.next_token();
-        self.leases.insert(slot, Lease { token, who, held_ms });
-        self.presences.entry(who).or_default().leases.insert(slot);
-        Some(Picked { slot, view, token, attend, probe })
+        self.leases.insert(slot, lease);
+        self.presences.entry(lease.who).or_default().leases.insert(slot);
+    }
+
+    /// The effect that says what an incarnation was given.
+    pub(crate) fn given(&self, who: Incarnation, slots: impl IntoIterator<Item = Slot>) -> Vec<Effect> {
+        let id = |slot| self.slots.at(slot).map(|entry| self.id(entry));
+        let entries: Vec<_> =
+            slots.into_iter().filter_map(id).map(|id| (id.message.into(), id.index)).collect();
+        if entries.is_empty() { Vec::new() } else { vec![Effect::Leased { who: who.0, entries }] }
+    }
+
+    /// The effects that say all leases there are, in parts that fit any log.
+    pub(crate) fn all_given(&self) -> Vec<Effect> {
+        let mut effects = Vec::new();
+        for (who, presence) in &self.presences {
+            let slots: Vec<Slot> = presence.leases.iter().copied().collect();
+            for part in slots.chunks(LEASES_IN_ONE) {
+                effects.extend(self.given(*who, part.iter().copied()));
+            }
+        }
+        effects
+    }
+
+    /// The effects of the end of leases after which the entries are what they were before.
+    pub(crate) fn returned(&self, slots: &[Slot]) -> Vec<Effect> {
+        let leased = slots.iter().filter_map(|slot| self.slots.at(*slot)).filter(|entry| entry.leased);
+        let effect = |entry: &EntrySlot| {
+            let id = self.id(entry);
+            Effect::Entry { id: id.message.into(), index: id.index, head: entry.head }
+        };
+        leased.map(effect).collect()
     }
 
     /// Ends a lease, if there is one: the entry is what it was before.

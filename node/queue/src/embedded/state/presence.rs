@@ -2,7 +2,7 @@
 
 use posthouse_model::{Incarnation, Timestamp};
 
-use super::{Slot, State};
+use super::{Presence, Slot, State};
 use crate::{
     HEARTBEAT_LIFE_MS,
     embedded::effect::{Count, Effect, Phase},
@@ -12,7 +12,52 @@ use crate::{
 /// How long a departed incarnation's heartbeat stays refused: longer than a node can sleep and still believe in its leases.
 const DEPARTED_LIFE_MS: u64 = 86_400_000;
 
+/// How long after an opening the incarnations of before are left as they were, so that somebody can see what was under way.
+const RECOVERY_GRACE_MS: u64 = 1_000;
+
+/// Who owns what is not confirmed and whose owner the log does not tell: somebody of before.
+const SOMEBODY: Incarnation = Incarnation([0; 16]);
+
 impl State {
+    /// After a replay: all that there were are of before, and own what is not confirmed.
+    pub(crate) fn bury_all(&mut self, opened: Timestamp) {
+        let mut unowned = Vec::new();
+        for (number, message) in self.messages.iter() {
+            if !message.confirmed && message.owner.is_none() {
+                unowned.push(number);
+            }
+        }
+        for number in &unowned {
+            if let Some(message) = self.messages.at_mut(*number) {
+                message.owner = Some(SOMEBODY);
+            }
+        }
+        if !unowned.is_empty() {
+            self.presences.entry(SOMEBODY).or_default().unconfirmed.extend(unowned);
+        }
+        self.presences.retain(|_, presence| !presence.leases.is_empty() || !presence.unconfirmed.is_empty());
+        for presence in self.presences.values_mut() {
+            *presence = Presence {
+                former: true,
+                until: Timestamp(u64::MAX),
+                leases: std::mem::take(&mut presence.leases),
+                unconfirmed: std::mem::take(&mut presence.unconfirmed),
+                ..Presence::default()
+            };
+        }
+        self.opened = Some(opened);
+    }
+
+    /// The first `now` after an opening says when the incarnations of before are dead: a moment later, by the earlier of both clocks, so
+    /// that neither a caller whose clock is ahead nor one whose clock is behind waits longer.
+    pub(crate) fn hear(&mut self, now: Timestamp) {
+        let Some(opened) = self.opened.take() else { return };
+        let until = Timestamp(opened.min(now).0.saturating_add(RECOVERY_GRACE_MS));
+        for presence in self.presences.values_mut().filter(|presence| presence.former) {
+            presence.until = until;
+        }
+    }
+
     /// Refused with [`StoreError::Departed`] unless it lives.
     pub(crate) fn require_alive(&self, who: Incarnation, now: Timestamp) -> Result<(), StoreError> {
         if self.is_alive(who, now) { Ok(()) } else { Err(StoreError::Departed) }
@@ -20,12 +65,16 @@ impl State {
 
     /// Whether its heartbeat is not over.
     pub(crate) fn is_alive(&self, who: Incarnation, now: Timestamp) -> bool {
-        self.presences.get(&who).is_some_and(|presence| !presence.ended && presence.until > now)
+        self.presences
+            .get(&who)
+            .is_some_and(|presence| !presence.ended && !presence.former && presence.until > now)
     }
 
-    /// Its heartbeat.
+    /// Its heartbeat. Refused to one of before: what it had is lost to it.
     pub(crate) fn heartbeat(&mut self, who: Incarnation, now: Timestamp) -> Result<(), StoreError> {
-        if self.departed.contains_key(&who) {
+        self.hear(now);
+        let former = self.presences.get(&who).is_some_and(|presence| presence.former);
+        if former || self.departed.contains_key(&who) {
             return Err(StoreError::Departed);
         }
         let until = Timestamp(now.0.saturating_add(HEARTBEAT_LIFE_MS));
@@ -91,20 +140,20 @@ impl State {
         slots.iter().filter(|slot| self.slots.at(**slot).is_some_and(|entry| entry.leased)).count() as u64
     }
 
-    /// Gives back some of the leases of an ended incarnation, and forgets it with the last one.
-    pub(crate) fn give_back(&mut self, who: Incarnation, budget: usize) -> u64 {
-        let Some(presence) = self.presences.get(&who) else { return 0 };
-        let slots: Vec<Slot> = presence.leases.iter().copied().take(budget).collect();
-        for slot in &slots {
-            self.end_lease(*slot);
-        }
+    /// Some of the leases of an incarnation.
+    pub(crate) fn some_leases(&self, who: Incarnation, budget: usize) -> Vec<Slot> {
+        let leases = self.presences.get(&who).map(|presence| presence.leases.iter().copied().take(budget));
+        leases.map(Iterator::collect).unwrap_or_default()
+    }
+
+    /// Forgets an ended incarnation that has nothing left.
+    pub(crate) fn forget_ended(&mut self, who: Incarnation) {
         let over = self.presences.get(&who).is_some_and(|presence| {
             presence.ended && presence.leases.is_empty() && presence.unconfirmed.is_empty()
         });
         if over {
             self.presences.remove(&who);
         }
-        slots.len() as u64
     }
 
     /// Forgets incarnations that ended long ago.

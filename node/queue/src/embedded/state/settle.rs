@@ -134,7 +134,7 @@ impl State {
             && settlement.delay_warned == entry.delay_warned
             && planned.staying == entry.recipients;
         if same {
-            return Ok((head != place.head).then_some(Effect::Entry { id, index, head }));
+            return Ok(Some(Effect::Entry { id, index, head })); // with the same head too: it tells that the lease is over
         }
         if self.lanes.at(place.lane).is_none_or(|lane| lane.id != entry.lane().id()) {
             return Err(StoreError::Refused("the settlement is of another lane than leased".to_owned()));
