@@ -162,7 +162,7 @@ pub(crate) struct Held {
     /// In hold order; released ones too, until they are moved. Leased ones are not here.
     pub(crate) entries: BTreeMap<u64, Slot>,
     /// Held and not released.
-    pub(crate) held: u64,
+    pub(crate) kept: u64,
     /// All with this reason in their phase, leased ones too.
     pub(crate) phases: u64,
     /// Releases that may still free something: (sequence reached, when), both growing.

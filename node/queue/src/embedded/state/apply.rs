@@ -278,7 +278,7 @@ impl State {
             return; // nothing is held that the releases before had not freed
         }
         held.releases.push((high, release.at));
-        let freed = std::mem::take(&mut held.held);
+        let freed = std::mem::take(&mut held.kept);
         queue.due += freed;
         let name = queue.name.clone();
         self.dirty_small.insert(Small::Queue(name));

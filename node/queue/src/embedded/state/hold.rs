@@ -47,9 +47,9 @@ impl State {
         let freed = match &release.scope {
             ReleaseScope::Queue(name) => {
                 let queue = self.queue_names.get(name).and_then(|number| self.queues.at(*number));
-                queue.map_or(0, |queue| queue.of(release.reason).held)
+                queue.map_or(0, |queue| queue.of(release.reason).kept)
             }
-            ReleaseScope::All => self.queues.iter().map(|(_, queue)| queue.of(release.reason).held).sum(),
+            ReleaseScope::All => self.queues.iter().map(|(_, queue)| queue.of(release.reason).kept).sum(),
         };
         Some((freed, Effect::Release { release: release.clone(), high: self.hold_sequence }))
     }
@@ -62,14 +62,14 @@ impl State {
         name: &QueueName,
         max: u32,
         now: Timestamp,
-    ) -> Result<Option<Claim>, StoreError> {
+    ) -> Option<Claim> {
         let number = self.queue_number(name);
         match self.queues.at(number).and_then(|queue| queue.claim) {
             Some(other) => {
                 let holder = self.claim_of(number).map(|claim| claim.who);
                 let lives = holder.is_some_and(|holder| self.is_alive(holder, now));
                 if lives && (other != id || holder != Some(who)) {
-                    return Ok(None);
+                    return None;
                 }
                 if !lives {
                     self.end_claim(other, number);
@@ -80,7 +80,7 @@ impl State {
         }
         let entries = self.claimed(id, who, Some(number), max);
         let entries = entries.iter().filter_map(|(_, slot)| Some(self.id(self.slots.at(*slot)?))).collect();
-        Ok(Some(Claim { id, who, queue: name.clone(), entries }))
+        Some(Claim { id, who, queue: name.clone(), entries })
     }
 
     fn begin_claim(&mut self, who: Incarnation, id: ClaimId, number: u32) {

@@ -80,7 +80,7 @@ impl State {
                         self.woken = true;
                     }
                 } else {
-                    change(&mut held.held);
+                    change(&mut held.kept);
                 }
             }
         }

@@ -84,7 +84,7 @@ impl State {
             counts.due += queue.due;
             counts.deferred += queue.deferred;
             counts.active += queue.active;
-            counts.held += queue.reasons.iter().map(|held| held.held).sum::<u64>();
+            counts.held += queue.reasons.iter().map(|held| held.kept).sum::<u64>();
         }
         counts
     }
@@ -92,7 +92,7 @@ impl State {
     /// Entries held for a reason and not released.
     pub(crate) fn held(&self, queue: &QueueName, reason: HoldReason) -> u64 {
         let queue = self.queue_names.get(queue).and_then(|number| self.queues.at(*number));
-        queue.map_or(0, |queue| queue.of(reason).held)
+        queue.map_or(0, |queue| queue.of(reason).kept)
     }
 
     /// The accounting.
@@ -128,7 +128,8 @@ impl State {
             _ => (Vec::new(), entry.head),
         };
         let changed = match (act, head.phase) {
-            (Act::Hold, Phase::Held { reason: HoldReason::Administrator, .. }) => None,
+            (Act::Hold, Phase::Held { reason: HoldReason::Administrator, .. })
+            | (Act::Retry, Phase::Due { .. } | Phase::Incoming { .. }) => None,
             (_, Phase::Held { reason: HoldReason::Quarantine, .. })
             | (Act::Release, Phase::Due { .. } | Phase::Deferred { .. } | Phase::Incoming { .. }) => {
                 return (Acted::NotApplicable, Vec::new());
@@ -140,7 +141,6 @@ impl State {
                 ..head
             }),
             (Act::Retry, Phase::Deferred { .. }) => Some(Head { phase: Phase::Due { since: now }, ..head }),
-            (Act::Retry, Phase::Due { .. } | Phase::Incoming { .. }) => None,
         };
         if let Some(head) = changed {
             effects = vec![Effect::Entry { id: id.message.into(), index: id.index, head }];
