@@ -22,11 +22,10 @@ use std::{
 };
 
 use posthouse_model::NextHop;
-use posthouse_queue::Leased;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
-    hop::{Handed, Hop, Job, Load, Total},
+    hop::{Handed, Hop, Job, Total},
     settler::Settler,
 };
 use crate::node::Node;
@@ -95,11 +94,11 @@ impl Delivery {
     }
 
     /// Gives a leased entry to its next hop.
-    fn carry(&self, node: &Arc<Node>, hop: &Arc<Hop>, leased: Leased, load: Load) {
+    fn carry(&self, node: &Arc<Node>, hop: &Arc<Hop>, job: Job) {
         let concurrency = node.concurrency();
         let more = self.workers.load(Ordering::Relaxed) < concurrency.per_node;
         let most_workers = if more { concurrency.per_next_hop } else { 1 };
-        if hop.hand_over(Job { leased, load }, most_workers) == Handed::StartWorker {
+        if hop.hand_over(job, most_workers) == Handed::StartWorker {
             self.workers.fetch_add(1, Ordering::Relaxed);
             self.tasks.spawn(worker::work(Arc::clone(node), Arc::clone(hop), self.stop.clone()));
         }

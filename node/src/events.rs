@@ -235,6 +235,20 @@ impl Attempted<'_> {
     }
 }
 
+/// The content of a message is not in the store: its entry is quarantined.
+pub struct ContentLost {
+    /// The entry.
+    pub id: EntryId,
+}
+
+impl ContentLost {
+    /// Says and counts it.
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.records_quarantined.inc();
+        error!(event = "content_lost", id = %self.id, effect = "the entry is held in quarantine");
+    }
+}
+
 /// A notification was made.
 pub struct DsnMade<'a> {
     /// Its queue id.

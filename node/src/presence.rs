@@ -26,6 +26,9 @@ const CHECK_EVERY: Duration = Duration::from_mins(1);
 /// Taken off the life of a lease: an attempt that starts its content this much before the end is over, or given up, in time.
 const DEADLINE_MARGIN: Duration = Duration::from_secs(1);
 
+/// Why no mail is taken although the store answers.
+const REFUSED: &str = "a setting of the store forbids taking mail";
+
 /// Stands for "no limit is known" in [`Presence::room`].
 const NO_LIMIT: u64 = u64::MAX;
 
@@ -40,6 +43,8 @@ pub struct Presence {
     deadline: AtomicU64,
     room: AtomicU64,
     refused: AtomicBool,
+    /// The last heartbeat was answered.
+    answers: AtomicBool,
     writable: watch::Sender<bool>,
 }
 
@@ -55,6 +60,7 @@ impl Presence {
             deadline: AtomicU64::new(0),
             room: AtomicU64::new(NO_LIMIT),
             refused: AtomicBool::new(false),
+            answers: AtomicBool::new(false),
             writable: watch::Sender::new(false),
         }
     }
@@ -69,10 +75,15 @@ impl Presence {
         Timestamp(self.base.load(Ordering::Relaxed) + millis(self.started.elapsed()))
     }
 
-    /// Whether a lease held now is surely still valid: asked before the first octet of content and before the final dot. Fencing in the
-    /// store cannot call back what the far end has taken.
-    pub fn leases_are_sure(&self) -> bool {
-        millis(self.started.elapsed()) < self.deadline.load(Ordering::Relaxed)
+    /// Whether a lease of this incarnation is surely still valid: asked before the first octet of content and before the final dot. Fencing in
+    /// the store cannot call back what the far end has taken. Leases of an incarnation before this one never are.
+    pub fn leases_are_sure(&self, who: Incarnation) -> bool {
+        who == self.incarnation() && millis(self.started.elapsed()) < self.deadline.load(Ordering::Relaxed)
+    }
+
+    /// Whether the store answers: delivery goes on while intake is refused for a setting of the store.
+    pub fn answers(&self) -> bool {
+        self.answers.load(Ordering::Relaxed)
     }
 
     /// Octets that may still be written; `None`: no limit is known.
@@ -95,11 +106,30 @@ impl Presence {
         self.beat().await
     }
 
-    /// Keeps the incarnation alive and takes over from dead ones until `stop`, then departs.
+    /// Looks after the store beside the heartbeats, which must not wait for it: takes over from dead incarnations, checks the settings.
+    pub async fn tend(self: Arc<Self>, stop: CancellationToken) {
+        let mut checked: Option<Instant> = None;
+        loop {
+            if self.answers() {
+                if checked.is_none_or(|at| at.elapsed() >= CHECK_EVERY) {
+                    self.check().await;
+                    checked = Some(Instant::now());
+                }
+                self.reap().await;
+            } else {
+                checked = None; // another server may answer next
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = time::sleep(HEARTBEAT_EVERY) => {}
+            }
+        }
+    }
+
+    /// Keeps the incarnation alive until `stop`, then departs.
     pub async fn keep(self: Arc<Self>, stop: CancellationToken) {
         let mut beat = time::interval(HEARTBEAT_EVERY);
         beat.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
-        let mut checked: Option<Instant> = None;
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
@@ -107,30 +137,25 @@ impl Presence {
             }
             match self.beat().await {
                 Ok(()) => {
-                    if checked.is_none_or(|at| at.elapsed() >= CHECK_EVERY) {
-                        self.check().await;
-                        checked = Some(Instant::now());
-                    }
-                    self.set_writable(
-                        !self.refused.load(Ordering::Relaxed),
-                        "a setting of the store forbids taking mail",
-                    );
-                    self.reap().await;
+                    self.answers.store(true, Ordering::Relaxed);
+                    self.set_writable(!self.refused.load(Ordering::Relaxed), REFUSED);
                 }
                 Err(StoreError::Departed) => {
                     // Everybody takes us for dead: what we held has been given away. A new life, with nothing in it.
+                    self.deadline.store(0, Ordering::Relaxed);
                     *self.incarnation.write().unwrap_or_else(std::sync::PoisonError::into_inner) =
                         new_incarnation();
                     events::Departed.emit();
                     beat.reset_immediately();
                 }
                 Err(error) => {
-                    checked = None;
+                    self.answers.store(false, Ordering::Relaxed);
                     self.set_writable(false, &error.to_string());
                 }
             }
         }
         self.set_writable(false, "the node is ending");
+        self.deadline.store(0, Ordering::Relaxed); // an attempt that was broken off must not go on with a lease that goes back
         // Without this the leases are free only when the heartbeat ends: worth a try, not worth waiting for.
         if let Err(error) = self.store.depart(self.incarnation(), self.now()).await {
             events::StoreTrouble { doing: "leave", error: &error }.emit();
@@ -138,10 +163,10 @@ impl Presence {
     }
 
     async fn beat(&self) -> Result<(), StoreError> {
-        let sent = self.started.elapsed();
         let store_time = self.store.time().await?;
-        // Half the round trip is the best guess; never back, so that nothing sees time reverse.
-        let base = store_time.0.saturating_sub(millis(sent));
+        // Reckoned from the answer's arrival: never ahead of the store, so that no live node is taken for dead; the best sample stays, so that
+        // nothing sees time reverse.
+        let base = store_time.0.saturating_sub(millis(self.started.elapsed()));
         if self.base.fetch_max(base, Ordering::Relaxed) == 0 {
             self.base.fetch_max(1, Ordering::Relaxed);
         }
@@ -156,7 +181,11 @@ impl Presence {
     async fn check(&self) {
         match self.store.check().await {
             Ok(findings) => {
-                self.refused.store(findings.iter().any(|finding| finding.refuse), Ordering::Relaxed);
+                let refused = findings.iter().any(|finding| finding.refuse);
+                self.refused.store(refused, Ordering::Relaxed);
+                if refused {
+                    self.set_writable(false, REFUSED);
+                }
                 for finding in &findings {
                     events::StoreFinding { finding }.emit();
                 }

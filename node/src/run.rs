@@ -159,6 +159,7 @@ impl Running {
         let node = Node::new(Arc::clone(&store), Arc::clone(&presence), metrics, delivery, activator);
         node.delivery.attach(&node);
         tokio::spawn(work.run(store, Arc::clone(&presence)));
+        tokio::spawn(Arc::clone(&presence).tend(end.clone()));
         let presence = tokio::spawn(presence.keep(end.clone()));
         tokio::spawn(scheduler::run(Arc::clone(&node)));
         tokio::spawn(settle_budget(Arc::clone(&node), end.clone()));

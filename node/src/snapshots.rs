@@ -38,6 +38,11 @@ pub fn apply(node: &Arc<Node>, directory: &Directory, hash: SnapshotHash) -> Res
 
 /// Sees the store through the change, however long it is away, unless a newer snapshot has come.
 async fn tell_store(node: Arc<Node>, policy: Arc<Policy>, before: Option<Arc<Policy>>) {
+    // Before the first heartbeat the store's clock is not known, and a release would be dated wrongly.
+    let mut writable = node.presence.watch_writable();
+    if writable.wait_for(|_| node.presence.answers()).await.is_err() {
+        return;
+    }
     loop {
         if node.policy().is_none_or(|current| current.hash != policy.hash) {
             return; // the newer one tells the store itself

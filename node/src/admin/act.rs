@@ -6,8 +6,8 @@ use posthouse_channel::Directory;
 use posthouse_config::Snapshot;
 use posthouse_model::{EnhancedStatus, EntryId, Incarnation, Timestamp};
 use posthouse_queue::{
-    Act, Acted, EntrySummary, HoldReason, LaneSignal, Leased, ListFilter, Outcome, Release, ReleaseId,
-    ReleaseScope, Remainder, Settled, Settlement, State, Store, StoreError,
+    Act, Acted, EntrySummary, HoldReason, LaneSignal, ListFilter, Outcome, Release, ReleaseId, ReleaseScope,
+    Remainder, Settled, Settlement, State, Store, StoreError,
 };
 
 use tokio::task::JoinHandle;
@@ -18,8 +18,8 @@ use crate::{
     activator::Activator,
     delivery::{
         Delivery,
-        conclude::{Found, conclude, own_words},
-        settler::Settler,
+        conclude::{Found, Lease, conclude, own_words},
+        settler::{Settler, Unsettled},
     },
     metrics::Metrics,
     node::Node,
@@ -201,44 +201,38 @@ impl Operator {
     /// Ends an entry by a lease and a settlement, so that nothing is ended under a delivery and a notification is made in the same step.
     async fn end(&self, id: EntryId, outcome: Outcome) -> Result<Option<&'static str>, StoreError> {
         let who: Incarnation = self.node.presence.incarnation();
+        let policy = self.node.policy();
+        if outcome == Outcome::Failed && policy.is_none() {
+            return Ok(Some(
+                "how to tell its sender is not known here: name the folder of a local run with --state",
+            ));
+        }
         let Some(leased) = self.store().lease_entry(who, id, self.now()).await? else {
             return Ok(Some("it is gone, or an attempt is under way: try again when it has ended"));
         };
-        let settlement = if outcome == Outcome::Failed {
-            let Some(policy) = self.node.policy() else {
-                self.store().settle(&self.untouched(&leased), self.now()).await?;
-                return Ok(Some(
-                    "how to tell its sender is not known here: ask where the node runs, with --state",
-                ));
-            };
-            let said = own_words(
-                self.now(),
-                EnhancedStatus::permanent(7, 0),
-                "given up by the gateway's operator",
-                "",
-            );
-            let found = vec![Found::Permanent(said); leased.entry.recipients.len()];
-            conclude(&self.node, &policy, &leased, found, LaneSignal::None).await.settlement
-        } else {
-            Settlement { outcomes: vec![outcome; leased.entry.recipients.len()], ..self.untouched(&leased) }
+        let lease = Lease { leased: &leased, who };
+        let settlement = match (&outcome, &policy) {
+            (Outcome::Failed, Some(policy)) => {
+                let said = own_words(
+                    self.now(),
+                    EnhancedStatus::permanent(7, 0),
+                    "given up by the gateway's operator",
+                    "",
+                );
+                let found = vec![Found::Permanent(said); leased.entry.recipients.len()];
+                conclude(&self.node, policy, lease, found, LaneSignal::None).await.settlement
+            }
+            _ => Settlement { outcomes: vec![outcome; leased.entry.recipients.len()], ..untouched(lease) },
         };
-        match self.store().settle(&settlement, self.now()).await? {
-            Settled::Done => Ok(None),
-            Settled::Stale => Ok(Some("another node has it by now")),
-        }
-    }
-
-    fn untouched(&self, leased: &Leased) -> Settlement {
-        Settlement {
-            who: self.node.presence.incarnation(),
-            entry: Arc::clone(&leased.entry),
-            token: leased.token,
-            outcomes: vec![Outcome::Deferred(None); leased.entry.recipients.len()],
-            remainder: Remainder::GiveBack,
-            lane: LaneSignal::None,
-            attend_at: leased.entry.attend_at,
-            delay_warned: leased.entry.delay_warned,
-            child: None,
+        match self.store().settle(&settlement, self.now()).await {
+            Ok(Settled::Done) => Ok(None),
+            Ok(Settled::Stale) => Ok(Some("another node has it by now")),
+            Err(error) => {
+                // It is seen through in the background: the lease must not stay with a node that lives on.
+                let unsettled = Unsettled { settlement, in_doubt: false, delivered_since: None };
+                self.node.delivery.settler.settle(unsettled, || ()).await;
+                Err(error)
+            }
         }
     }
 
@@ -252,11 +246,7 @@ impl Operator {
                     let ids = (first..first + TOGETHER).map(|index| id.entry(index));
                     let looked_up =
                         futures::future::try_join_all(ids.map(|id| self.store().show(id))).await?;
-                    let before = found.len();
                     found.extend(looked_up.into_iter().flatten().map(|summary| summary.id));
-                    if found.len() == before && first > 0 {
-                        break; // indexes are given out in order: a whole part without any is the end
-                    }
                 }
                 return Ok(found);
             }
@@ -281,6 +271,21 @@ impl Operator {
 
     fn now(&self) -> Timestamp {
         self.node.presence.now()
+    }
+}
+
+fn untouched(lease: Lease<'_>) -> Settlement {
+    let Lease { leased, who } = lease;
+    Settlement {
+        who,
+        entry: Arc::clone(&leased.entry),
+        token: leased.token,
+        outcomes: vec![Outcome::Deferred(None); leased.entry.recipients.len()],
+        remainder: Remainder::GiveBack,
+        lane: LaneSignal::None,
+        attend_at: leased.entry.attend_at,
+        delay_warned: leased.entry.delay_warned,
+        child: None,
     }
 }
 

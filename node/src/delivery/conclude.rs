@@ -2,14 +2,17 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use posthouse_model::{
-    EnhancedStatus, ForwardPath, HostPort, Mailbox, NextHop, Reply, ReversePath, Route, Timestamp, Transport,
+    EnhancedStatus, ForwardPath, HostPort, Incarnation, Mailbox, MessageId, NextHop, Reply, ReversePath,
+    Route, Timestamp, Transport,
 };
 use posthouse_queue::{
-    BodyType, Content, EntryRecipient, Envelope, LaneSignal, LastReply, Leased, MessageMeta, NewContent,
-    NewEntry, NewMessage, Origin, Outcome, QueueMode, Remainder, Settlement,
+    BodyType, CHUNK_SIZE, Content, EntryRecipient, Envelope, LaneSignal, LastReply, Leased, MessageMeta,
+    NewContent, NewEntry, NewMessage, Origin, Outcome, QueueMode, Remainder, Settlement,
 };
 use posthouse_routing::{Decision, RefusalReason, Source};
+use tokio::time;
 
 use super::{
     dsn::{Dsn, DsnKind, dsn_id},
@@ -21,6 +24,9 @@ use crate::{
     node::Node,
     policy::Policy,
 };
+
+/// Between two tries to store a notification while the store is away.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 /// The longest text of a reply that is kept.
 const KEPT_TEXT: usize = 512;
@@ -39,6 +45,15 @@ pub enum Found {
     Transient(LastReply),
     /// Its time is over.
     Expired(LastReply),
+}
+
+/// A lease, with whose it is: it is settled for who took it, even if the node is another incarnation by then.
+#[derive(Clone, Copy)]
+pub struct Lease<'l> {
+    /// The lease.
+    pub leased: &'l Leased,
+    /// Whose it is.
+    pub who: Incarnation,
 }
 
 /// What is settled: the outcome for the store and what the logs say of it.
@@ -84,10 +99,11 @@ fn cut(text: &str) -> String {
 pub async fn conclude(
     node: &Node,
     policy: &Policy,
-    leased: &Leased,
+    lease: Lease<'_>,
     found: Vec<Found>,
     lane: LaneSignal,
 ) -> Conclusion {
+    let Lease { leased, who } = lease;
     let now = node.presence.now();
     let entry = &leased.entry;
     let clock =
@@ -142,7 +158,7 @@ pub async fn conclude(
         _ => Remainder::GiveBack,
     };
     let settlement = Settlement {
-        who: node.presence.incarnation(),
+        who,
         entry: Arc::clone(entry),
         token: leased.token,
         outcomes,
@@ -157,8 +173,8 @@ pub async fn conclude(
 
 /// Gives a lease back untouched.
 #[must_use]
-pub fn give_back(node: &Node, policy: &Policy, leased: &Leased, lane: LaneSignal) -> Settlement {
-    rest(node, policy, leased, Remainder::GiveBack, lane)
+pub fn give_back(node: &Node, policy: &Policy, lease: Lease<'_>, lane: LaneSignal) -> Settlement {
+    rest(node, policy, lease, Remainder::GiveBack, lane)
 }
 
 /// Settles a lease without an attempt: every recipient stays.
@@ -166,15 +182,16 @@ pub fn give_back(node: &Node, policy: &Policy, leased: &Leased, lane: LaneSignal
 pub fn rest(
     node: &Node,
     policy: &Policy,
-    leased: &Leased,
+    lease: Lease<'_>,
     remainder: Remainder,
     lane: LaneSignal,
 ) -> Settlement {
+    let Lease { leased, who } = lease;
     let entry = &leased.entry;
     let clock =
         EntryClock { received_at: leased.message.received_at, held: Duration::from_millis(entry.held_ms) };
     Settlement {
-        who: node.presence.incarnation(),
+        who,
         entry: Arc::clone(entry),
         token: leased.token,
         outcomes: vec![Outcome::Deferred(None); entry.recipients.len()],
@@ -244,7 +261,27 @@ async fn notification(
         crc32: crc32fast::hash(&content),
         received_at: now,
     };
-    Some(Box::new(NewMessage { id, meta, content: NewContent::Inline(content.into()), named: 1, entries }))
+    let content = store_content(node, id, content.into()).await;
+    Some(Box::new(NewMessage { id, meta, content, named: 1, entries }))
+}
+
+/// A notification about very many recipients is larger than a chunk: its content is stored before the settlement that names it. While the
+/// store is away there is nothing else to do than to wait for it: neither the outcome nor the notification may be lost.
+async fn store_content(node: &Node, id: MessageId, content: Bytes) -> NewContent {
+    if content.len() <= CHUNK_SIZE {
+        return NewContent::Inline(content);
+    }
+    let mut rest = content;
+    let mut chunks = 0;
+    while !rest.is_empty() {
+        let chunk = rest.split_to(rest.len().min(CHUNK_SIZE));
+        while let Err(error) = node.store.put_chunk(id, chunks, chunk.clone(), node.presence.now()).await {
+            events::StoreTrouble { doing: "store a notification", error: &error }.emit();
+            time::sleep(AGAIN_AFTER).await;
+        }
+        chunks += 1;
+    }
+    NewContent::Chunks(chunks)
 }
 
 /// Where a notification goes: as routing says; where it cannot say now, it waits and is routed again at each lease.

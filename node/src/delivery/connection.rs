@@ -3,7 +3,7 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use posthouse_model::{Domain, HostPort, NextHop, Reply, Transport};
-use posthouse_queue::{Content, Leased};
+use posthouse_queue::Content;
 use posthouse_smtp::client::{Cause, Closed, Delivery, Event, Session, Settings, Stage, Transaction};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -11,10 +11,17 @@ use tokio::{
     time::{self, Instant},
 };
 
+use super::hop::Job;
 use crate::node::Node;
 
 /// How long a connection may take to be made. RFC 5321 names no time; a host that is up answers in a round trip.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Content that is written together with its final dot: what any socket takes at once.
+const AT_ONCE: usize = 16 * 1024;
+
+/// How long a far end may take to say goodbye: everything is settled.
+const QUIT_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Addresses of one host that are tried.
 const MOST_ADDRESSES: usize = 8;
@@ -46,6 +53,19 @@ pub enum Attempt {
     Done(Vec<Delivery>),
     /// The connection had been closed before anything was sent on it: take another one.
     Stale,
+    /// It was given up before the final dot, for a reason on this side; the connection is of no more use.
+    Broken(Trouble),
+}
+
+/// Why an attempt is given up on this side.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    /// The lease may be somebody else's by now.
+    LeaseUnsure,
+    /// The store has no such content.
+    ContentLost,
+    /// The store did not give the content.
+    ContentUnread(String),
 }
 
 impl Connection {
@@ -115,7 +135,8 @@ impl Connection {
     }
 
     /// Sends one message. The node counts an attempt in doubt once the first octet of content is sent; `doubted` is told.
-    pub async fn deliver(&mut self, node: &Node, leased: &Leased, doubted: &mut bool) -> Attempt {
+    pub async fn deliver(&mut self, node: &Node, job: &Job, doubted: &mut bool) -> Attempt {
+        let leased = &job.leased;
         let recipients = leased.entry.recipients.iter().map(|recipient| recipient.address.clone()).collect();
         let message = &leased.message;
         let eight_bit = message.envelope.body != posthouse_queue::BodyType::SevenBit;
@@ -124,7 +145,12 @@ impl Connection {
             .begin(Transaction::new(reverse_path, recipients, message.size).with_eight_bit(eight_bit));
         loop {
             match self.advance().await {
-                Event::ContentDue => self.send_content(node, leased, doubted).await,
+                Event::ContentDue => {
+                    if let Some(trouble) = self.send_content(node, job, doubted).await {
+                        self.session.abort();
+                        return Attempt::Broken(trouble);
+                    }
+                }
                 Event::Finished(deliveries) => {
                     let untouched = self.used && !*doubted && deliveries.iter().all(is_lost_before_it_began);
                     self.used = true;
@@ -149,8 +175,9 @@ impl Connection {
     /// Says goodbye.
     pub async fn quit(mut self) {
         self.session.quit();
-        // The far end may be gone: nothing is owed any more.
-        while !matches!(self.advance().await, Event::Closed(_)) {}
+        // The far end may be gone or slow: nothing is owed any more.
+        let goodbye = async { while !matches!(self.advance().await, Event::Closed(_)) {} };
+        let _ = time::timeout(QUIT_PATIENCE, goodbye).await;
     }
 
     /// Whether the far end has closed a connection that waits for work.
@@ -161,37 +188,45 @@ impl Connection {
         }
     }
 
-    async fn send_content(&mut self, node: &Node, leased: &Leased, doubted: &mut bool) {
-        if !node.presence.leases_are_sure() {
-            // queue.md, fencing: somebody else may have this entry by now.
-            self.session.abort();
-            return;
+    /// Sends the content and the final dot; why not, if it must not or cannot.
+    async fn send_content(&mut self, node: &Node, job: &Job, doubted: &mut bool) -> Option<Trouble> {
+        if !node.presence.leases_are_sure(job.who) {
+            return Some(Trouble::LeaseUnsure); // queue.md, fencing: somebody else may have this entry by now
         }
         if !*doubted {
             *doubted = true;
             node.metrics.attempts_in_doubt.inc();
         }
         self.session.begin_content();
-        match &leased.content {
-            Content::Inline(content) => self.session.content(content),
-            Content::Chunks(count) => {
-                for index in 0..*count {
-                    let Ok(Some(chunk)) = node.store.chunk(leased.entry.id.message, index).await else {
-                        // The store is away, or the lease is no longer ours and the content is gone.
-                        self.session.abort();
-                        return;
-                    };
-                    self.session.content(&chunk);
+        match &job.leased.content {
+            Content::Inline(content) => {
+                self.session.content(content);
+                if content.len() > AT_ONCE {
+                    // The dot must not wait behind content that the far end is slow to take.
                     self.write().await;
                     self.hear();
                 }
             }
+            Content::Chunks(count) => {
+                for index in 0..*count {
+                    match node.store.chunk(job.leased.entry.id.message, index).await {
+                        Ok(Some(chunk)) => self.session.content(&chunk),
+                        Ok(None) => return Some(Trouble::ContentLost),
+                        Err(error) => return Some(Trouble::ContentUnread(error.to_string())),
+                    }
+                    self.write().await;
+                    self.hear();
+                    if self.session.is_closed() {
+                        return None; // the next event says what became of it
+                    }
+                }
+            }
         }
-        if node.presence.leases_are_sure() {
-            self.session.finish_content();
-        } else {
-            self.session.abort();
+        if !node.presence.leases_are_sure(job.who) {
+            return Some(Trouble::LeaseUnsure);
         }
+        self.session.finish_content();
+        None
     }
 
     /// Moves bytes until the session has something to say.

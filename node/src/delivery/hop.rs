@@ -8,19 +8,30 @@ use std::{
     },
 };
 
-use posthouse_model::NextHop;
+use posthouse_model::{Incarnation, NextHop, Timestamp};
 use posthouse_queue::{LaneId, Leased};
 use tokio::sync::Notify;
 
-/// Lanes of one hop that are remembered: a lane that is forgotten is leased from once more, no harm.
-const REMEMBERED_LANES: usize = 64;
+use super::conclude::Lease;
+
+/// Lanes of one hop that are remembered: one that is forgotten is leased from once more, and its entry given back.
+const REMEMBERED_LANES: usize = 1000;
 
 /// A leased message on its way to a worker.
 pub struct Job {
     /// The lease.
     pub leased: Leased,
+    /// Whose lease it is.
+    pub who: Incarnation,
     /// Its place in the hop's and the node's bounds, given back with the job.
     pub load: Load,
+}
+
+impl Job {
+    /// Its lease, for the settlement.
+    pub fn lease(&self) -> Lease<'_> {
+        Lease { leased: &self.leased, who: self.who }
+    }
 }
 
 /// The state of a next hop on this node.
@@ -31,8 +42,6 @@ pub struct Hop {
     pub next_hop: NextHop,
     /// Jobs that wait or are carried.
     load: AtomicU32,
-    /// Connections in a row that could not be made.
-    pub failures: AtomicU32,
     work: Mutex<Work>,
     wake: Notify,
 }
@@ -42,6 +51,11 @@ struct Work {
     jobs: VecDeque<Job>,
     workers: u32,
     idle: u32,
+    /// Outages in a row, and until when the present one keeps the hop waiting.
+    outages: u32,
+    down_until: Timestamp,
+    /// Permits that could not be given back, with the incarnation that took them.
+    owed: Vec<Incarnation>,
     /// The lanes that brought work lately, newest last.
     lanes: VecDeque<LaneId>,
 }
@@ -93,7 +107,7 @@ impl Drop for Load {
         self.hop.load.fetch_sub(1, Ordering::Relaxed);
         self.total.jobs.fetch_sub(1, Ordering::Relaxed);
         self.total.octets.fetch_sub(self.octets, Ordering::Relaxed);
-        self.total.freed.notify_waiters();
+        self.total.freed.notify_one();
     }
 }
 
@@ -105,7 +119,6 @@ impl Hop {
             name: next_hop.to_string(),
             next_hop,
             load: AtomicU32::new(0),
-            failures: AtomicU32::new(0),
             work: Mutex::default(),
             wake: Notify::new(),
         }
@@ -134,7 +147,7 @@ impl Hop {
     pub fn hand_over(&self, job: Job, most_workers: u32) -> Handed {
         let mut work = self.work();
         work.jobs.push_back(job);
-        if work.idle > 0 {
+        if work.jobs.len() <= work.idle as usize {
             drop(work);
             self.wake.notify_one();
             Handed::ToWorker
@@ -173,9 +186,42 @@ impl Hop {
         self.work().jobs.drain(..).collect()
     }
 
-    /// A worker begins to wait; it calls [`idle_ended`](Self::idle_ended) when it stops waiting.
-    pub fn idle_began(&self) {
-        self.work().idle += 1;
+    /// A worker begins to wait, and calls [`idle_ended`](Self::idle_ended) when it stops waiting; or there is a job after all. One step, so that no
+    /// job is handed over in between unseen.
+    pub fn begin_idle(&self) -> Option<Job> {
+        let mut work = self.work();
+        let job = work.jobs.pop_front();
+        if job.is_none() {
+            work.idle += 1;
+        }
+        job
+    }
+
+    /// A connection could not be made. One outage counts once, however many workers meet it; answers until when the hop is left alone.
+    pub fn fail(&self, now: Timestamp, interval: impl FnOnce(u32) -> std::time::Duration) -> Timestamp {
+        let mut work = self.work();
+        if now >= work.down_until {
+            work.outages = work.outages.saturating_add(1);
+            work.down_until = now.after(interval(work.outages));
+        }
+        work.down_until
+    }
+
+    /// The hop takes mail.
+    pub fn succeed(&self) {
+        let mut work = self.work();
+        work.outages = 0;
+        work.down_until = Timestamp::default();
+    }
+
+    /// Remembers a permit that could not be given back.
+    pub fn owe_permit(&self, who: Incarnation) {
+        self.work().owed.push(who);
+    }
+
+    /// The permits that are still to be given back.
+    pub fn owed_permits(&self) -> Vec<Incarnation> {
+        std::mem::take(&mut self.work().owed)
     }
 
     /// A worker stops waiting.

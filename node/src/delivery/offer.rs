@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use posthouse_model::Transport;
+use posthouse_model::{Incarnation, Transport};
 use posthouse_queue::{Content, Entry, LeaseToken, Leased, NewContent, NewEntry, NewMessage};
 
 use super::{
     Delivery, JOBS_PER_CONNECTION, MOST_OCTETS,
-    hop::{Hop, Load},
+    hop::{Hop, Job, Load},
 };
 use crate::policy::Policy;
 
@@ -82,7 +82,7 @@ impl Delivery {
     }
 
     /// Begins the deliveries whose lease was granted; the other places go back.
-    pub fn start(&self, offer: Offer, kept: Option<Kept>, leases: &[Option<LeaseToken>]) {
+    pub fn start(&self, offer: Offer, kept: Option<Kept>, who: Incarnation, leases: &[Option<LeaseToken>]) {
         let (Some(kept), Some(node)) = (kept, self.node()) else { return };
         let Kept { message, content, entries } = kept;
         for ((index, (hop, load)), entry) in offer.indexes.into_iter().zip(offer.places).zip(entries) {
@@ -95,7 +95,7 @@ impl Delivery {
                 attend: false,
                 probe: false,
             };
-            self.carry(&node, &hop, leased, load);
+            self.carry(&node, &hop, Job { leased, who, load });
         }
     }
 }

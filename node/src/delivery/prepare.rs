@@ -12,6 +12,9 @@ use crate::{
     policy::{Policy, hold_reason},
 };
 
+/// How long after the expiry the last attempt may still begin.
+const LAST_ATTEMPT: Duration = Duration::from_mins(1);
+
 /// What is to be done with a leased entry.
 #[derive(Debug)]
 pub enum Prepared {
@@ -43,13 +46,16 @@ pub fn prepare(policy: &Policy, leased: &Leased, now: Timestamp) -> Prepared {
     let entry = &leased.entry;
     let clock =
         EntryClock { received_at: leased.message.received_at, held: Duration::from_millis(entry.held_ms) };
-    if policy.retry.is_expired(clock, now) {
+    // The last attempt is made at the expiry itself; what is only looked at, or comes later, has had it.
+    let is_last = !leased.attend && now <= policy.retry.expiry(clock).after(LAST_ATTEMPT);
+    if policy.retry.is_expired(clock, now) && !is_last {
         return Prepared::Expired {
             status: EnhancedStatus::transient(4, 7),
             text: "the time to deliver it is over",
         };
     }
-    if policy.hold_expiry(&entry.queue).is_some_and(|longest| clock.held >= longest) {
+    // Only while nobody has asked for it: what was released in time is delivered.
+    if leased.attend && policy.hold_expiry(&entry.queue).is_some_and(|longest| clock.held >= longest) {
         return Prepared::Expired {
             status: EnhancedStatus::transient(4, 7),
             text: "it was held too long and nobody asked for it",

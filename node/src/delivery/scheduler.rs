@@ -2,13 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use posthouse_model::{EnhancedStatus, NextHop};
-use posthouse_queue::{Content, LaneId, LaneSignal, LeaseRequest, Leased, Remainder, Settlement, StoreError};
+use posthouse_model::{Incarnation, NextHop};
+use posthouse_queue::{Content, LaneId, LaneSignal, LeaseRequest, Leased, Remainder, StoreError};
 use tokio::time;
 
 use super::{
     JOBS_PER_CONNECTION, MOST_OCTETS,
-    conclude::{Found, conclude, give_back, own_words, rest},
+    conclude::{Found, Lease, conclude, give_back, own_words, rest},
+    hop::Job,
     prepare::{Prepared, prepare},
     settler::Unsettled,
 };
@@ -23,30 +24,32 @@ const MOST_JOBS: u32 = 1000;
 /// The fallback for a wake-up that was lost, and how soon a deferred entry is noticed to be due (queue.md, Lease).
 const POLL: Duration = Duration::from_secs(1);
 
+/// How long ended jobs gather before more are leased.
+const GATHER: Duration = Duration::from_millis(5);
+
 /// Lanes named at most as not wanted.
 const MOST_SKIPPED: usize = 1000;
 
 /// Leases and hands out until the node stops taking work.
 pub async fn run(node: Arc<Node>) {
     let mut wakeups = node.store.wakeups();
-    loop {
-        if node.delivery.stop.is_cancelled() {
-            return;
-        }
+    while !node.delivery.stop.is_cancelled() {
         let full = is_full(&node);
-        let more = if full { Ok(false) } else { lease(&node).await };
-        match more {
-            Ok(true) => continue, // there may be more where this came from
-            Ok(false) => {}
+        let step = if full { Ok(Step::Nothing) } else { lease(&node).await };
+        let wait_for_room = match step {
+            Ok(Step::More) => continue, // there may be more where this came from
+            Ok(Step::Nothing) => full,
+            Ok(Step::Saturated) => true,
             Err(error) => {
                 // Presence says it once; this loop just waits for the store to be back.
                 tracing::debug!(event = "lease_failed", error = %error);
                 time::sleep(POLL).await;
+                false
             }
-        }
+        };
         tokio::select! {
             () = node.delivery.stop.cancelled() => return,
-            () = node.delivery.total.freed(), if full => {}
+            () = room(&node), if wait_for_room => {}
             changed = wakeups.changed(), if !full => {
                 if changed.is_err() {
                     time::sleep(POLL).await;
@@ -57,28 +60,48 @@ pub async fn run(node: Arc<Node>) {
     }
 }
 
+/// What a step led to.
+enum Step {
+    /// Something was leased.
+    More,
+    /// Nothing was, and there is none.
+    Nothing,
+    /// Nothing was, but some lanes were left out.
+    Saturated,
+}
+
 fn is_full(node: &Node) -> bool {
     node.delivery.total.jobs() >= MOST_JOBS || node.delivery.total.octets() >= MOST_OCTETS
 }
 
-/// One step; true if something was leased.
-async fn lease(node: &Arc<Node>) -> Result<bool, StoreError> {
-    let (Some(policy), true) = (node.policy(), node.presence.is_writable()) else { return Ok(false) };
+/// Waits until jobs have ended, and then a moment, so that a lease brings several.
+async fn room(node: &Node) {
+    node.delivery.total.freed().await;
+    time::sleep(GATHER).await;
+}
+
+/// One step.
+async fn lease(node: &Arc<Node>) -> Result<Step, StoreError> {
+    let (Some(policy), true) = (node.policy(), node.presence.answers()) else { return Ok(Step::Nothing) };
     let concurrency = policy.snapshot.gateway.queue.concurrency;
     let most_per_hop = concurrency.per_next_hop.saturating_mul(JOBS_PER_CONNECTION);
+    let skip = saturated_lanes(node, most_per_hop);
+    let saturated = !skip.is_empty();
     let request = LeaseRequest {
         who: node.presence.incarnation(),
         max: BATCH,
         max_per_lane: most_per_hop.min(BATCH),
-        skip: saturated_lanes(node, most_per_hop),
+        skip,
         claim: None,
     };
     let leased = node.store.lease(&request, node.presence.now()).await?;
-    let any = !leased.is_empty();
-    for leased in leased {
-        see_to(node, &policy, leased).await;
+    if leased.is_empty() {
+        return Ok(if saturated { Step::Saturated } else { Step::Nothing });
     }
-    Ok(any)
+    for leased in leased {
+        see_to(node, &policy, request.who, leased, most_per_hop).await;
+    }
+    Ok(Step::More)
 }
 
 /// The lanes whose next hop has all the work it can take.
@@ -89,17 +112,30 @@ fn saturated_lanes(node: &Node, most_per_hop: u32) -> Vec<LaneId> {
 }
 
 /// Attempts an entry, or settles it without an attempt.
-async fn see_to(node: &Arc<Node>, policy: &Policy, leased: Leased) {
+async fn see_to(node: &Arc<Node>, policy: &Policy, who: Incarnation, leased: Leased, most_per_hop: u32) {
     let now = node.presence.now();
+    let lease = Lease { leased: &leased, who };
     let settlement = match prepare(policy, &leased, now) {
-        Prepared::Attempt => return attempt(node, leased),
-        Prepared::Stays => give_back(node, policy, &leased, LaneSignal::None),
-        Prepared::Split(entries) => rest(node, policy, &leased, Remainder::Split(entries), LaneSignal::None),
+        Prepared::Attempt => match attempt(node, who, leased, most_per_hop) {
+            None => return,
+            // Its hop has all that it can take: this lane is known from now on and not asked for more.
+            Some(leased) => give_back(node, policy, Lease { leased: &leased, who }, LaneSignal::None),
+        },
+        Prepared::Stays => give_back(node, policy, lease, LaneSignal::None),
+        Prepared::Split(entries) => rest(node, policy, lease, Remainder::Split(entries), LaneSignal::None),
         Prepared::Waits { status, text } => {
             let said = own_words(now, status, &text, "");
-            all(node, policy, &leased, &Found::Transient(said)).await
+            let found = vec![Found::Transient(said); leased.entry.recipients.len()];
+            conclude(node, policy, lease, found, LaneSignal::None).await.settlement
         }
-        Prepared::Expired { status, text } => expire(node, policy, &leased, status, text).await,
+        Prepared::Expired { status, text } => {
+            // Each recipient is told what the last attempt said of it, if there was one; otherwise that its time is over.
+            let found = leased.entry.recipients.iter().map(|recipient| {
+                let said = recipient.last.clone().unwrap_or_else(|| own_words(now, status, text, ""));
+                Found::Expired(said)
+            });
+            conclude(node, policy, lease, found.collect(), LaneSignal::None).await.settlement
+        }
     };
     node.delivery
         .settler
@@ -107,7 +143,8 @@ async fn see_to(node: &Arc<Node>, policy: &Policy, leased: Leased) {
         .await;
 }
 
-fn attempt(node: &Arc<Node>, leased: Leased) {
+/// Gives an entry to its next hop; back it comes if that has all it can take.
+fn attempt(node: &Arc<Node>, who: Incarnation, leased: Leased, most_per_hop: u32) -> Option<Leased> {
     let octets = match &leased.content {
         Content::Inline(content) => content.len() as u64,
         Content::Chunks(_) => posthouse_queue::CHUNK_SIZE as u64, // one chunk at a time
@@ -115,27 +152,10 @@ fn attempt(node: &Arc<Node>, leased: Leased) {
     let next_hop: &NextHop = &leased.entry.route.next_hop;
     let hop = node.delivery.hop(next_hop);
     hop.note_lane(leased.entry.lane().id());
+    if hop.load() >= most_per_hop.saturating_add(BATCH) {
+        return Some(leased);
+    }
     let load = hop.take_load(&node.delivery.total, octets);
-    node.delivery.carry(node, &hop, leased, load);
-}
-
-/// Each recipient is told what the last attempt said of it, if there was one; otherwise that its time is over.
-async fn expire(
-    node: &Arc<Node>,
-    policy: &Policy,
-    leased: &Leased,
-    status: EnhancedStatus,
-    text: &str,
-) -> Settlement {
-    let now = node.presence.now();
-    let found = leased.entry.recipients.iter().map(|recipient| {
-        let said = recipient.last.clone().unwrap_or_else(|| own_words(now, status, text, ""));
-        Found::Expired(said)
-    });
-    conclude(node, policy, leased, found.collect(), LaneSignal::None).await.settlement
-}
-
-async fn all(node: &Node, policy: &Policy, leased: &Leased, found: &Found) -> Settlement {
-    let found = vec![found.clone(); leased.entry.recipients.len()];
-    conclude(node, policy, leased, found, LaneSignal::None).await.settlement
+    node.delivery.carry(node, &hop, Job { leased, who, load });
+    None
 }

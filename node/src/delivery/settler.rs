@@ -3,7 +3,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use posthouse_queue::{Settled, Settlement, Store, StoreError};
+use posthouse_queue::{Remainder, Settled, Settlement, Store, StoreError};
 use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time,
@@ -72,7 +72,7 @@ async fn see_through(
     unsettled: Unsettled,
     _place: Option<OwnedSemaphorePermit>,
 ) {
-    let Unsettled { settlement, in_doubt, delivered_since } = unsettled;
+    let Unsettled { mut settlement, in_doubt, delivered_since } = unsettled;
     loop {
         match store.settle(&settlement, presence.now()).await {
             Ok(Settled::Done) => {
@@ -85,9 +85,15 @@ async fn see_through(
             Ok(Settled::Stale) => break,
             Err(StoreError::Unavailable(_) | StoreError::Full(_)) => time::sleep(AGAIN_AFTER).await,
             Err(error) => {
-                // It will not get better by repeating; the lease ends with the incarnation, and the entry is tried again.
                 events::StoreTrouble { doing: "settle an attempt", error: &error }.emit();
-                break;
+                // What happened to the recipients must count, whatever is wrong with the rest.
+                if settlement.child.take().is_none() {
+                    if settlement.remainder == Remainder::Quarantine || matches!(error, StoreError::Departed)
+                    {
+                        break; // the lease ends with the incarnation
+                    }
+                    settlement.remainder = Remainder::Quarantine;
+                }
             }
         }
     }

@@ -1,16 +1,16 @@
 //! A worker: one connection to one next hop, one message after the other, until there is no more work for a while.
 
-use std::{sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use posthouse_model::{EnhancedStatus, Timestamp};
-use posthouse_queue::{LaneSignal, LastReply, Leased, Settlement};
+use posthouse_model::{EnhancedStatus, Incarnation, Timestamp};
+use posthouse_queue::{LaneSignal, LastReply, Remainder, Settlement};
 use posthouse_smtp::client::{Delivery, Origin, Refusal, Stage};
 use tokio::time;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    conclude::{Found, conclude, give_back, own_words, their_words},
-    connection::{Attempt, Connection, Unreachable, lost},
+    conclude::{Found, conclude, give_back, own_words, rest, their_words},
+    connection::{Attempt, Connection, Trouble, Unreachable, lost},
     hop::{Hop, Job},
     settler::Unsettled,
 };
@@ -27,35 +27,51 @@ const PERMIT_WAIT: Duration = Duration::from_millis(500);
 
 /// Works until there is nothing more to do.
 pub async fn work(node: Arc<Node>, hop: Arc<Hop>, stop: CancellationToken) {
-    if take_permit(&node, &hop).await {
+    if let Some(who) = take_permit(&node, &hop).await {
         node.metrics.connections.inc();
-        carry_all(&node, &hop, &stop).await;
+        let goodbye = carry_all(&node, &hop, &stop).await;
         node.metrics.connections.dec();
-        let who = node.presence.incarnation();
-        // A permit that is not returned goes with the heartbeat.
-        let _ = node.store.return_permits(who, &hop.name, 1).await;
+        // Before the goodbye: a far end that is slow to say it keeps no other connection from being made.
+        return_permit(&node, &hop, who).await;
+        if let Some(connection) = goodbye {
+            connection.quit().await;
+        }
     } else {
         give_back_all(&node, hop.leave(), LaneSignal::None).await;
     }
     node.delivery.worker_ended();
 }
 
-/// The cluster's permission for one more connection to this hop.
-async fn take_permit(node: &Node, hop: &Hop) -> bool {
+/// The cluster's permission for one more connection to this hop; for whom it was given.
+async fn take_permit(node: &Node, hop: &Hop) -> Option<Incarnation> {
+    for who in hop.owed_permits() {
+        return_permit(node, hop, who).await;
+    }
     let until = time::Instant::now() + PERMIT_WAIT;
     loop {
         let limit = node.concurrency().per_next_hop;
         let who = node.presence.incarnation();
         match node.store.take_permits(who, &hop.name, 1, limit, node.presence.now()).await {
-            Ok(1..) => return true,
+            Ok(1..) => return Some(who),
             Ok(0) if time::Instant::now() < until => time::sleep(Duration::from_millis(50)).await,
-            Ok(_) | Err(_) => return false,
+            Ok(_) => return None,
+            Err(_) => {
+                hop.owe_permit(who); // it may have been taken
+                return None;
+            }
         }
     }
 }
 
-/// Carries jobs; has left the hop when it returns.
-async fn carry_all(node: &Arc<Node>, hop: &Arc<Hop>, stop: &CancellationToken) {
+async fn return_permit(node: &Node, hop: &Hop, who: Incarnation) {
+    // That of an incarnation that is over went with it; one that the store did not hear of is given back with the next one.
+    if who == node.presence.incarnation() && node.store.return_permits(who, &hop.name, 1).await.is_err() {
+        hop.owe_permit(who);
+    }
+}
+
+/// Carries jobs; has left the hop when it returns, with the connection that is left.
+async fn carry_all(node: &Arc<Node>, hop: &Arc<Hop>, stop: &CancellationToken) -> Option<Connection> {
     let mut connection: Option<Connection> = None;
     let mut carried = 0;
     loop {
@@ -85,7 +101,7 @@ async fn carry_all(node: &Arc<Node>, hop: &Arc<Hop>, stop: &CancellationToken) {
         }
         if let Err(unreachable) = carry(node, &policy, hop, &mut connection, &job).await {
             down(node, &policy, hop, job, &unreachable).await;
-            break;
+            return None;
         }
         carried += 1;
         drop(job);
@@ -96,9 +112,7 @@ async fn carry_all(node: &Arc<Node>, hop: &Arc<Hop>, stop: &CancellationToken) {
             carried = 0;
         }
     }
-    if let Some(open) = connection {
-        open.quit().await;
-    }
+    connection
 }
 
 /// Waits for a job while watching the connection: one that the far end closes is no good for the next message.
@@ -107,19 +121,28 @@ async fn wait_for_job(
     connection: &mut Option<Connection>,
     stop: &CancellationToken,
 ) -> Option<Job> {
-    let Some(open) = connection else { return None };
-    hop.idle_began();
-    let closed = tokio::select! {
-        () = hop.woken() => false,
-        () = time::sleep(KEEP_IDLE) => false,
-        () = stop.cancelled() => false,
-        () = open.closed_while_idle() => true,
-    };
-    hop.idle_ended();
-    if closed {
-        *connection = None;
+    let until = time::Instant::now() + KEEP_IDLE;
+    while let Some(open) = connection {
+        if let Some(job) = hop.begin_idle() {
+            return Some(job);
+        }
+        let (woken, closed) = tokio::select! {
+            () = hop.woken() => (true, false),
+            () = open.closed_while_idle() => (false, true),
+            () = time::sleep_until(until) => (false, false),
+            () = stop.cancelled() => (false, false),
+        };
+        hop.idle_ended();
+        if closed {
+            *connection = None;
+        }
+        let job = hop.next();
+        if job.is_some() || !woken {
+            return job;
+        }
+        // Somebody else took the job that it was woken for: the connection is still good for the next one.
     }
-    hop.next()
+    None
 }
 
 /// Attempts one job and settles it; an error means that no host takes mail, and nothing was settled.
@@ -138,15 +161,27 @@ async fn carry(
             let hello = &policy.snapshot.gateway.hostname;
             connection.insert(Connection::open(&hop.next_hop, hello).await?)
         };
-        match open.deliver(node, &job.leased, &mut in_doubt).await {
+        match open.deliver(node, job, &mut in_doubt).await {
             Attempt::Stale => *connection = None, // closed while it was idle: says nothing of the message
+            Attempt::Broken(trouble) => {
+                *connection = None;
+                settle_broken(node, policy, job, trouble, in_doubt).await;
+                return Ok(());
+            }
             Attempt::Done(deliveries) => {
                 let host = open.host.clone();
-                if !open.is_ready() && deliveries.iter().any(ends_connection) {
+                if deliveries.iter().any(ends_connection) {
                     *connection = None;
                 }
-                hop.failures.store(0, Ordering::Relaxed);
-                settle(node, policy, &job.leased, &deliveries, &host, in_doubt).await;
+                let refuses_everybody = deliveries.iter().all(is_no_word_of_the_message);
+                let lane = if refuses_everybody {
+                    let now = node.presence.now();
+                    LaneSignal::BackOff(hop.fail(now, |outage| policy.retry.interval(outage)))
+                } else {
+                    hop.succeed();
+                    LaneSignal::Works
+                };
+                settle(node, policy, job, &deliveries, &host, lane, in_doubt).await;
                 return Ok(());
             }
         }
@@ -156,36 +191,43 @@ async fn carry(
 async fn settle(
     node: &Arc<Node>,
     policy: &Policy,
-    leased: &Leased,
+    job: &Job,
     deliveries: &[Delivery],
     host: &str,
+    lane: LaneSignal,
     in_doubt: bool,
 ) {
     let now = node.presence.now();
-    let unsettled = if deliveries.contains(&Delivery::Aborted) {
-        // The lease was no longer sure, or the content was not to be had: no word about the message.
-        let settlement = give_back(node, policy, leased, LaneSignal::None);
-        Unsettled { settlement, in_doubt, delivered_since: None }
-    } else {
-        let found = deliveries.iter().map(|delivery| found(delivery, host, now)).collect();
-        let lane = if deliveries.iter().any(|delivery| matches!(delivery, Delivery::Lost(_))) {
-            LaneSignal::None
-        } else {
-            LaneSignal::Works
-        };
-        let conclusion = conclude(node, policy, leased, found, lane).await;
-        let since = leased.message.received_at;
-        let delivered_since = conclusion.next_attempt.is_none().then_some(since);
-        Unsettled { settlement: conclusion.settlement, in_doubt, delivered_since }
-    };
+    let found = deliveries.iter().map(|delivery| found(delivery, host, now)).collect();
+    let conclusion = conclude(node, policy, job.lease(), found, lane).await;
+    let delivered_since = conclusion.next_attempt.is_none().then_some(job.leased.message.received_at);
+    let unsettled = Unsettled { settlement: conclusion.settlement, in_doubt, delivered_since };
     node.delivery.settler.settle(unsettled, || ()).await;
+}
+
+/// An attempt that ended on this side: no word of the far end about the message.
+async fn settle_broken(node: &Arc<Node>, policy: &Policy, job: &Job, trouble: Trouble, in_doubt: bool) {
+    let settlement = match trouble {
+        Trouble::LeaseUnsure => give_back(node, policy, job.lease(), LaneSignal::None),
+        Trouble::ContentLost => {
+            events::ContentLost { id: job.leased.entry.id }.emit(&node.metrics);
+            rest(node, policy, job.lease(), Remainder::Quarantine, LaneSignal::None)
+        }
+        Trouble::ContentUnread(error) => {
+            // RFC 3463 §3.4: 4.3.0; it counts as an attempt, so that it does not go round at once.
+            let text = format!("its content could not be read: {error}");
+            let said = own_words(node.presence.now(), EnhancedStatus::transient(3, 0), &text, "");
+            let found = vec![Found::Transient(said); job.leased.entry.recipients.len()];
+            conclude(node, policy, job.lease(), found, LaneSignal::None).await.settlement
+        }
+    };
+    node.delivery.settler.settle(Unsettled { settlement, in_doubt, delivered_since: None }, || ()).await;
 }
 
 /// No host of the next hop takes mail: the lane is backed off, and what waits for this hop goes back without an attempt.
 async fn down(node: &Arc<Node>, policy: &Policy, hop: &Arc<Hop>, job: Job, unreachable: &Unreachable) {
     let now = node.presence.now();
-    let failures = hop.failures.fetch_add(1, Ordering::Relaxed).saturating_add(1);
-    let lane = LaneSignal::BackOff(now.after(policy.retry.interval(failures)));
+    let lane = LaneSignal::BackOff(hop.fail(now, |outage| policy.retry.interval(outage)));
     events::HopDown { next_hop: &hop.name, reason: &unreachable.reason }.emit(&node.metrics);
     let said = match &unreachable.reply {
         Some(reply) => transient(their_words(now, reply, &unreachable.host)),
@@ -194,7 +236,7 @@ async fn down(node: &Arc<Node>, policy: &Policy, hop: &Arc<Hop>, job: Job, unrea
     };
     let waiting = hop.take_all();
     let found = vec![Found::Transient(said); job.leased.entry.recipients.len()];
-    let settlement = conclude(node, policy, &job.leased, found, lane).await.settlement;
+    let settlement = conclude(node, policy, job.lease(), found, lane).await.settlement;
     settle_plain(node, settlement).await;
     give_back_all(node, waiting, lane).await;
     give_back_all(node, hop.leave(), lane).await;
@@ -203,7 +245,7 @@ async fn down(node: &Arc<Node>, policy: &Policy, hop: &Arc<Hop>, job: Job, unrea
 async fn give_back_all(node: &Arc<Node>, jobs: Vec<Job>, lane: LaneSignal) {
     let Some(policy) = node.policy() else { return };
     for job in jobs {
-        settle_plain(node, give_back(node, &policy, &job.leased, lane)).await;
+        settle_plain(node, give_back(node, &policy, job.lease(), lane)).await;
     }
 }
 
@@ -248,6 +290,15 @@ fn transient(mut last: LastReply) -> LastReply {
         last.status.replace_range(0..1, "4");
     }
     last
+}
+
+/// Whether the far end said nothing of the message: it went away before the content, or wants no mail now (421).
+fn is_no_word_of_the_message(delivery: &Delivery) -> bool {
+    match delivery {
+        Delivery::Lost(loss) => loss.stage <= Stage::Data,
+        Delivery::Refused(refusal) => refusal.reply.code().number() == 421,
+        Delivery::Accepted(_) | Delivery::Aborted => false,
+    }
 }
 
 /// Whether the far end ended the connection with this.

@@ -14,6 +14,9 @@ use crate::{
 /// Every recipient has this priority until a later feature says otherwise: the middle of 0 to 9.
 const PRIORITY: u8 = 4;
 
+/// How long after its expiry an entry is looked at, if it was not attempted then: the last attempt comes first.
+const AFTER_EXPIRY: Duration = Duration::from_secs(5);
+
 /// A recipient that a client named, with what it led to.
 pub struct Named {
     /// What RCPT said.
@@ -75,7 +78,7 @@ pub fn attend_at(
     clock: EntryClock,
     now: Timestamp,
 ) -> Timestamp {
-    let expiry = policy.retry.expiry(clock);
+    let expiry = policy.retry.expiry(clock).after(AFTER_EXPIRY);
     let hold_ends = policy.hold_expiry(queue).map(|longest| now.after(longest.saturating_sub(clock.held)));
     // Never at once again: what was looked at and stays is not looked at in a circle.
     hold_ends.map_or(expiry, |ends| ends.min(expiry)).max(now.after(Duration::from_secs(1)))

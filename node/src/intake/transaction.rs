@@ -26,12 +26,19 @@ use crate::{
 /// `Received` fields above which a message is taken to go round in circles (RFC 5321 §6.3: at least 100).
 const MOST_HOPS: u32 = 100;
 
+/// Recipients of one message after groups and aliases.
+const MOST_DELIVERIES: usize = 10_000;
+
 /// A transaction between MAIL and its end.
 pub struct Transaction {
     policy: Arc<Policy>,
     id: MessageId,
     mail: server::Mail,
     named: Vec<Named>,
+    /// Recipients named again.
+    repeated: u32,
+    /// How many get the mail for all of them.
+    deliveries: usize,
     /// The largest message that sender and recipients so far allow.
     size_limit: u64,
     content: Option<ContentWriter>,
@@ -79,6 +86,8 @@ impl Transaction {
             id,
             mail,
             named: Vec::new(),
+            repeated: 0,
+            deliveries: 0,
             size_limit: limit,
             content: None,
             content_began: None,
@@ -89,6 +98,10 @@ impl Transaction {
 
     /// RCPT: adds a recipient, or says why not.
     pub fn add(&mut self, peer: &Peer, forward_path: ForwardPath) -> Result<(), Reply> {
+        if self.named.iter().any(|named| named.forward_path == forward_path) {
+            self.repeated += 1; // nobody gets a message twice: it is accepted, and counts as discarded
+            return Ok(());
+        }
         let decision =
             self.policy.router.route(&self.mail.reverse_path, &forward_path, Source::Client(&peer.client));
         match decision {
@@ -97,6 +110,11 @@ impl Transaction {
                 if self.mail.size.is_some_and(|size| size > acceptance.message_size) {
                     return Err(reply::too_large(acceptance.message_size));
                 }
+                // What groups and aliases lead to is bounded as a whole: a message is one record and one atomic step.
+                if self.deliveries + acceptance.deliveries.len() > MOST_DELIVERIES {
+                    return Err(smtp_reply::too_many_recipients());
+                }
+                self.deliveries += acceptance.deliveries.len();
                 self.size_limit = self.size_limit.min(acceptance.message_size);
                 self.named.push(Named { forward_path, deliveries: acceptance.deliveries });
                 Ok(())
@@ -225,7 +243,7 @@ impl Transaction {
             id: self.id,
             meta: MessageMeta { envelope, origin: Origin::Accepted, size, crc32, received_at: now },
             content,
-            named: u32::try_from(self.named.len()).unwrap_or(u32::MAX),
+            named: u32::try_from(self.named.len()).unwrap_or(u32::MAX).saturating_add(self.repeated),
             entries: entries::entries(&self.named, &self.policy, now),
         }
     }
@@ -235,16 +253,13 @@ impl Transaction {
         let offer = node.delivery.offer(&message, &self.policy);
         let kept = offer.keep(&message);
         let chunked = matches!(message.content, NewContent::Chunks(_));
-        match node
-            .store
-            .enqueue(node.presence.incarnation(), message, offer.indexes(), node.presence.now())
-            .await
-        {
+        let who = node.presence.incarnation();
+        match node.store.enqueue(who, message, offer.indexes(), node.presence.now()).await {
             Ok(Enqueued { leases, duplicate: _ }) => {
                 if leases.iter().any(Option::is_none) {
                     node.activator.activate(self.id).await;
                 }
-                node.delivery.start(offer, kept, &leases);
+                node.delivery.start(offer, kept, who, &leases);
                 Ok(())
             }
             Err(error) => {
