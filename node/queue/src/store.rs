@@ -233,7 +233,8 @@ pub trait Store: Send + Sync {
     /// Does something to one entry.
     async fn act(&self, id: EntryId, act: Act, now: Timestamp) -> Result<Acted, StoreError>;
 
-    /// Makes every deferred entry of a queue (or of all) due now and opens their lanes; answers how many. Bounded part at a time inside.
+    /// Makes every deferred entry of a queue (or of all) due now, and opens the backed-off lanes of those that are due already: who says
+    /// "retry" has mended the next hop. Answers how many entries that freed. Bounded part at a time inside.
     async fn retry(&self, queue: Option<&QueueName>, now: Timestamp) -> Result<u64, StoreError>;
 
     /// Holds every due or deferred entry of a queue (or of all) for `Administrator`; answers how many. Bounded part at a time inside.

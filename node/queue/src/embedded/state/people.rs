@@ -151,7 +151,7 @@ impl State {
         (Acted::Done, effects)
     }
 
-    /// The effects of a part of making a queue's deferred entries due: from a place on. Answers how many, and where to go on.
+    /// The effects of a part of making a queue's deferred entries due, and of opening the lanes of what is due already: from a place on. Answers how many, and where to go on.
     pub(crate) fn plan_retry(
         &self,
         queue: Option<&QueueName>,
@@ -160,14 +160,40 @@ impl State {
         now: Timestamp,
     ) -> (u64, Vec<Effect>, Option<Slot>) {
         let mut lanes = std::collections::BTreeSet::new();
-        let (mut effects, next) = self.walk(queue, from, look_at, |entry| {
-            let Phase::Deferred { .. } = entry.head.phase else { return None };
-            lanes.insert(entry.lane);
-            Some(Head { phase: Phase::Due { since: now }, ..entry.head })
+        // With the first part: the lanes of what is due already and waits behind a back-off.
+        let behind = if from == 0 { self.lanes_behind_back_off(queue) } else { Vec::new() };
+        let waited: u64 = behind.iter().map(|(_, due)| *due).sum();
+        lanes.extend(behind.into_iter().map(|(lane, _)| lane));
+        let mut unchanged = 0;
+        let (mut effects, next) = self.walk(queue, from, look_at, |entry| match entry.head.phase {
+            Phase::Deferred { .. } => {
+                lanes.insert(entry.lane);
+                Some(Head { phase: Phase::Due { since: now }, ..entry.head })
+            }
+            // What was released is due, whether or not it has been moved.
+            Phase::Held { since, .. } if !self.is_claimed(entry.queue, entry.head.phase) => {
+                let at = self.released_at(entry.queue, entry.head.phase)?;
+                let backed_off = self.lanes.at(entry.lane).is_some_and(|lane| lane.until.is_some());
+                unchanged += u64::from(!backed_off);
+                lanes.insert(entry.lane);
+                let held_ms = entry.head.held_ms.saturating_add(at.0.saturating_sub(since.0));
+                Some(Head { phase: Phase::Due { since: at }, held_ms, ..entry.head })
+            }
+            _ => None,
         });
-        let changed = effects.len() as u64;
+        let changed = (effects.len() as u64 + waited).saturating_sub(unchanged);
         effects.extend(lanes.into_iter().filter_map(|lane| self.opening(lane)));
         (changed, effects, next)
+    }
+
+    /// The lanes of a queue, or of all, that are backed off and have due entries, with how many.
+    fn lanes_behind_back_off(&self, queue: Option<&QueueName>) -> Vec<(u32, u64)> {
+        let only = queue.map(|name| self.queue_names.get(name).copied());
+        let of_queue =
+            |slot: Slot| self.slots.at(slot).is_some_and(|e| only.is_none_or(|only| only == Some(e.queue)));
+        let behind = self.lanes.iter().filter(|(_, lane)| lane.until.is_some());
+        let behind = behind.filter(|(_, lane)| lane.due.first().is_some_and(|key| of_queue(key.slot)));
+        behind.map(|(number, lane)| (number, lane.due.len() as u64)).collect()
     }
 
     /// The effects of a part of holding a queue's due and deferred entries.
