@@ -19,17 +19,20 @@ const AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// Opens the embedded queue of a gateway's folder; waits a moment for another process that has it open.
 pub async fn embedded(folder: &Path) -> Result<Arc<dyn Store>, StoreError> {
-    let queue = folder.join(locate::QUEUE);
     let until = Instant::now() + LOCK_PATIENCE;
     loop {
-        let queue = queue.clone();
-        let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(&queue)).await;
-        match opened.map_err(|error| StoreError::Unavailable(error.to_string()))? {
-            Ok(store) => return Ok(Arc::new(store)),
+        match embedded_now(folder).await {
             Err(StoreError::Unavailable(_)) if Instant::now() < until => time::sleep(AGAIN_AFTER).await,
-            Err(error) => return Err(error),
+            opened => return opened,
         }
     }
+}
+
+/// Opens the embedded queue of a gateway's folder, if no other process has it open.
+pub async fn embedded_now(folder: &Path) -> Result<Arc<dyn Store>, StoreError> {
+    let queue = folder.join(locate::QUEUE);
+    let opened = tokio::task::spawn_blocking(move || EmbeddedStore::open(&queue)).await;
+    Ok(Arc::new(opened.map_err(|error| StoreError::Unavailable(error.to_string()))??))
 }
 
 /// Connects to the queue of this id, for a gateway (`namespace/name`), whose name is noted beside it.

@@ -1,13 +1,20 @@
 //! `posthouse-node queue …`: arguments in, one answer on standard output, exit code out.
 
-use std::path::PathBuf;
+use std::{io, path::PathBuf, time::Duration};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use posthouse_model::QueueName;
-use posthouse_queue::{HoldReason, State};
+use posthouse_queue::{HoldReason, State, StoreError};
+use tokio::time::{self, Instant};
 
 use super::{Answer, Operator, Request, Target, locate, print, socket};
+
+/// How long a node that is starting or ending is waited for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Between two tries.
+const AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// Where the queue is, and how to answer.
 #[derive(Args, Debug)]
@@ -126,23 +133,39 @@ async fn ask_state(
 ) -> anyhow::Result<(String, Answer)> {
     let found = locate::one(locate::all(state)?, |found| found.gateway.as_str(), gateway)?;
     let path = found.folder.join(locate::SOCKET);
-    match socket::ask(&path, request).await {
-        Ok(answer) => return Ok((found.gateway, answer)),
-        Err(error)
-            if matches!(
-                error.kind(),
-                std::io::ErrorKind::NotFound | std::io::ErrorKind::ConnectionRefused
-            ) => {}
-        Err(error) => {
-            return Err(error).with_context(|| format!("cannot ask the node at {}", path.display()));
+    let until = Instant::now() + PATIENCE;
+    // A node may be starting or ending just now: then the one way is open in a moment, if the other is not.
+    loop {
+        match socket::ask(&path, request).await {
+            Ok(answer) => return Ok((found.gateway, answer)),
+            Err(error) if may_ask_again(&error, request) => {}
+            Err(error) => {
+                return Err(error).with_context(|| format!("cannot ask the node at {}", path.display()));
+            }
+        }
+        // No node answers: if none holds the queue, it is ours as long as we look.
+        match crate::stores::embedded_now(&found.folder).await {
+            Ok(store) => {
+                let operator = Operator::beside(store, Some(&found.folder.join(locate::CONFIG))).await?;
+                let answer = operator.carry_out(request).await;
+                operator.leave().await;
+                return Ok((found.gateway, answer));
+            }
+            Err(StoreError::Unavailable(_)) if Instant::now() < until => time::sleep(AGAIN_AFTER).await,
+            Err(error) => return Err(error.into()),
         }
     }
-    // No node runs: the queue is ours as long as we look.
-    let store = crate::stores::embedded(&found.folder).await?;
-    let operator = Operator::beside(store, Some(&found.folder.join(locate::CONFIG))).await?;
-    let answer = operator.carry_out(request).await;
-    operator.leave().await;
-    Ok((found.gateway, answer))
+}
+
+/// Whether a failed request did not reach a node, or may be asked twice.
+fn may_ask_again(error: &io::Error, request: &Request) -> bool {
+    use io::ErrorKind::{BrokenPipe, ConnectionRefused, ConnectionReset, NotFound, UnexpectedEof};
+    let only_asks = matches!(request, Request::Counts { .. } | Request::List { .. } | Request::Show { .. });
+    match error.kind() {
+        NotFound | ConnectionRefused => true,
+        ConnectionReset | BrokenPipe | UnexpectedEof => only_asks, // the node ended while it was asked
+        _ => false,
+    }
 }
 
 async fn ask_redis(url: &str, gateway: Option<&str>, request: &Request) -> anyhow::Result<(String, Answer)> {
