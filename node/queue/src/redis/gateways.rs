@@ -22,8 +22,9 @@ impl RedisStore {
 
     /// The gateways that have been noted in a server, each with its queue's id, sorted by name.
     pub async fn gateways(url: &str) -> Result<Vec<(String, String)>, StoreError> {
-        let config =
-            AsyncConnectionConfig::new().set_connection_timeout(Some(TIMEOUT)).set_response_timeout(Some(TIMEOUT));
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(TIMEOUT))
+            .set_response_timeout(Some(TIMEOUT));
         let connection = client(url)?.get_multiplexed_async_connection_with_config(&config).await;
         let mut connection = connection.map_err(|error| store_error(&error))?;
         let mut found: Vec<(String, String)> =

@@ -34,6 +34,7 @@ functions! {
     LeaseEntry => "lease_entry",
     LeaseJobs => "lease_jobs",
     List => "list",
+    OpenLanes => "open_lanes",
     PlanJob => "plan_job",
     PutChunk => "put_chunk",
     PutFact => "put_fact",

@@ -159,11 +159,20 @@ impl Pair {
         Ok(())
     }
 
-    /// Does one operation to both.
+    /// Compares all that can be seen, at the end of a sequence.
+    pub(crate) async fn end(&self) -> Result<(), Trouble> {
+        self.compare_all(true).await
+    }
+
+    /// Does one operation to both, and now and then looks at what there is: looking costs more than doing.
     pub(crate) async fn apply(&mut self, op: &Op) -> Result<(), Trouble> {
         self.steps += 1;
         self.perform(op).await?;
-        self.compare_all(self.steps.is_multiple_of(8)).await
+        if self.steps.is_multiple_of(2) {
+            self.compare_all(self.steps.is_multiple_of(20)).await
+        } else {
+            Ok(())
+        }
     }
 
     /// Asks both and compares; answers what the model said, `None` for a refusal.

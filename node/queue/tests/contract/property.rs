@@ -78,7 +78,7 @@ async fn fails(fixture: &mut dyn Fixture, ops: &[Op]) -> Option<(usize, String)>
             return Some((place + 1, told(trouble)));
         }
     }
-    None
+    pair.end().await.err().map(|trouble| (ops.len(), told(trouble)))
 }
 
 /// Takes away whatever is not needed to fail: first halves, then quarters, and so on down to single operations.

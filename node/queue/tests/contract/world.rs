@@ -406,7 +406,8 @@ pub(crate) fn in_chunks(letter: &mut NewMessage, octets: usize) -> Vec<Bytes> {
 
 /// Runs one future on a runtime of its own.
 pub(crate) fn run<T>(future: impl Future<Output = T>) -> T {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    // One thread: trials run beside each other already, and handing every reply from thread to thread takes longer than the store.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let outcome = runtime.block_on(future);
     runtime.shutdown_timeout(Duration::from_secs(5));
     outcome

@@ -3,24 +3,19 @@
 use posthouse_model::QueueName;
 
 use super::{Pair, Trouble, differs, lost, unexpected};
-use crate::contract::model::Place;
+use crate::contract::model::Item;
 
 impl Pair {
     pub(super) async fn retry(&mut self, queue: Option<QueueName>) -> Result<(), Trouble> {
-        let ripe = {
+        // How many: what is ripe may count or not, and so may what is in a lane that was empty since it was backed off, or was freed.
+        let open = {
             let state = self.model.state();
-            // Whether the lane of a queue opens that has nothing deferred is not said.
-            let unclear = state.lanes.iter().any(|(lane, known)| {
-                queue.as_ref().is_none_or(|queue| *queue == lane.queue)
-                    && known.back_off.is_some()
-                    && !state.items.values().any(|item| {
-                        item.entry.lane() == *lane && matches!(item.place, Place::Deferred { .. })
-                    })
-            });
-            if unclear {
-                return Ok(());
-            }
-            state.items.values().filter(|item| self.is_ripe(item) || Self::was_ripe(item)).count() as u64
+            let forgotten =
+                |item: &Item| state.lanes.get(&item.entry.lane()).is_some_and(|lane| lane.emptied);
+            let open = |item: &&Item| {
+                self.is_ripe(item) || Self::was_ripe(item) || forgotten(item) || state.freed(item).is_some()
+            };
+            state.items.values().filter(open).count() as u64
         };
         let now = self.now;
         let stored = match &self.store {
@@ -29,7 +24,7 @@ impl Pair {
         };
         let expected = self.model.state().retry(queue.as_ref(), now);
         match stored {
-            Some(stored) if stored > expected + ripe || stored + ripe < expected => {
+            Some(stored) if stored.abs_diff(expected) > open => {
                 differs(format!("retried {stored}, the model says {expected}"))
             }
             _ => Ok(()),

@@ -1,7 +1,8 @@
 //! What can be seen of both: accounting, counts and lists.
 
+use futures::future::join_all;
 use posthouse_model::QueueName;
-use posthouse_queue::{EntrySummary, HoldReason, ListFilter, State as Standing, Store};
+use posthouse_queue::{Counts, EntrySummary, HoldReason, ListFilter, State as Standing, StoreError};
 
 use super::{Pair, Trouble, differs, lost, queue_text, same_entry, unexpected};
 use crate::contract::model::Item;
@@ -12,18 +13,22 @@ impl Pair {
     /// Compares what can be seen: accounting (I1) and counts; with `whole`, every queue and every entry.
     pub(super) async fn compare_all(&self, whole: bool) -> Result<(), Trouble> {
         let Some(store) = &self.store else { return Ok(()) };
-        let accounting = lost(store.accounting().await)?.map_err(unexpected)?;
+        // Asked together: what is one write and one read for a store in a server.
+        let (accounting, counts) = futures::join!(store.accounting(), store.counts(None));
+        let accounting = lost(accounting)?.map_err(unexpected)?;
         let expected = self.model.state().accounting;
         if accounting != expected || !accounting.balances() {
             return differs(format!("accounting {accounting:?}, the model says {expected:?}"));
         }
-        self.compare_counts(&**store, None).await?;
+        self.compare_counts(None, counts)?;
         if !whole {
             return Ok(());
         }
         for queue in (0..QUEUES).map(|queue| queue_name(&queue_text(queue))) {
-            self.compare_counts(&**store, Some(&queue)).await?;
-            self.compare_held(&**store, &queue).await?;
+            let held = join_all(HoldReason::ALL.map(|reason| store.held(&queue, reason)));
+            let (counts, held) = futures::join!(store.counts(Some(&queue)), held);
+            self.compare_counts(Some(&queue), counts)?;
+            self.compare_held(&queue, held)?;
         }
         let found = lost(list_all(&**store, &ListFilter::default()).await)?.map_err(unexpected)?;
         let expected = self.model.state().list(&ListFilter::default());
@@ -34,12 +39,12 @@ impl Pair {
         found.iter().zip(&expected).try_for_each(|(found, expected)| self.compare_summary(found, expected))
     }
 
-    pub(super) async fn compare_counts(
+    fn compare_counts(
         &self,
-        store: &dyn Store,
         queue: Option<&QueueName>,
+        found: Result<Counts, StoreError>,
     ) -> Result<(), Trouble> {
-        let found = lost(store.counts(queue).await)?.map_err(unexpected)?;
+        let found = lost(found)?.map_err(unexpected)?;
         let state = self.model.state();
         let expected = state.counts(queue);
         let of = |item: &&Item| queue.is_none_or(|queue| *queue == item.entry.queue);
@@ -47,7 +52,7 @@ impl Pair {
         let between =
             state.items.values().filter(of).filter(|item| state.released_in_claim(item)).count() as u64;
         let ripened = state.items.values().filter(of).filter(|item| Self::was_ripe(item)).count() as u64;
-        let waiting = |counts: &posthouse_queue::Counts| counts.due + counts.deferred + counts.held;
+        let waiting = |counts: &Counts| counts.due + counts.deferred + counts.held;
         let fits = found.incoming == expected.incoming
             && found.active == expected.active
             && waiting(&found) == waiting(&expected)
@@ -56,9 +61,9 @@ impl Pair {
         if fits { Ok(()) } else { differs(format!("{queue:?}: {found:?}, the model says {expected:?}")) }
     }
 
-    pub(super) async fn compare_held(&self, store: &dyn Store, queue: &QueueName) -> Result<(), Trouble> {
-        for reason in HoldReason::ALL {
-            let found = lost(store.held(queue, reason).await)?.map_err(unexpected)?;
+    fn compare_held(&self, queue: &QueueName, found: Vec<Result<u64, StoreError>>) -> Result<(), Trouble> {
+        for (reason, found) in HoldReason::ALL.into_iter().zip(found) {
+            let found = lost(found)?.map_err(unexpected)?;
             let state = self.model.state();
             let expected = state.held(queue, reason);
             let between = state
@@ -73,11 +78,7 @@ impl Pair {
         Ok(())
     }
 
-    pub(super) fn compare_summary(
-        &self,
-        found: &EntrySummary,
-        expected: &EntrySummary,
-    ) -> Result<(), Trouble> {
+    fn compare_summary(&self, found: &EntrySummary, expected: &EntrySummary) -> Result<(), Trouble> {
         let state = self.model.state();
         let item = &state.items[&expected.id];
         let open = self.is_ripe(item) || Self::was_ripe(item) || state.released_in_claim(item);

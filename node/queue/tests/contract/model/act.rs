@@ -100,19 +100,35 @@ impl State {
     }
 
     pub(crate) fn retry(&mut self, queue: Option<&QueueName>, now: Timestamp) -> u64 {
-        let deferred: Vec<EntryId> = self.select(queue, |item| matches!(item.place, Place::Deferred { .. }));
-        for id in &deferred {
-            let lane = self.items[id].entry.lane();
+        let free = self.free(queue);
+        let counted = free.iter().filter(|id| {
+            let item = &self.items[id];
+            let lane = self.lanes.get(&item.entry.lane());
+            matches!(item.place, Place::Deferred { .. }) || lane.is_some_and(|lane| lane.back_off.is_some())
+        });
+        let counted = counted.count() as u64;
+        for id in free {
+            let item = &self.items[&id];
+            let lane = item.entry.lane();
+            if matches!(item.place, Place::Deferred { .. }) {
+                self.end_hold(id, now);
+            } else {
+                self.ripen_one(id, now);
+            }
             self.open_lane(&lane);
-            self.end_hold(*id, now);
         }
-        deferred.len() as u64
+        counted
+    }
+
+    /// What is due, by a release as well, or deferred.
+    fn free(&self, queue: Option<&QueueName>) -> Vec<EntryId> {
+        self.select(queue, |item| {
+            matches!(item.place, Place::Due { .. } | Place::Deferred { .. }) || self.freed(item).is_some()
+        })
     }
 
     pub(crate) fn hold(&mut self, queue: Option<&QueueName>, now: Timestamp) -> u64 {
-        let free = self.select(queue, |item| {
-            matches!(item.place, Place::Due { .. } | Place::Deferred { .. }) || self.freed(item).is_some()
-        });
+        let free = self.free(queue);
         for id in &free {
             self.act(*id, Act::Hold, now);
         }

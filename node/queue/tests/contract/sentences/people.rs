@@ -1,7 +1,7 @@
 //! What people do and see: one entry, a whole queue, counts and lists.
 
 use posthouse_model::Timestamp;
-use posthouse_queue::{Act, Acted, Counts, HoldReason, ListFilter, Remainder, State};
+use posthouse_queue::{Act, Acted, Counts, HoldReason, LaneSignal, ListFilter, Remainder, Settlement, State};
 
 use super::{Sentence, sentence};
 use crate::contract::world::{World, list_all, new_entry, queue_name};
@@ -17,6 +17,8 @@ pub(super) fn sentences() -> Vec<Sentence> {
         sentence(what_a_person_holds_no_etrn_frees),
         sentence(a_retry_makes_every_deferred_entry_of_a_queue_due),
         sentence(a_retry_of_all_queues_opens_their_lanes),
+        sentence(a_retry_opens_the_backed_off_lanes_of_what_is_due),
+        sentence(a_person_retries_what_is_due_and_opens_its_lane),
         sentence(a_retry_does_not_touch_what_is_held),
         sentence(counts_are_by_state_and_queue),
         sentence(a_list_shows_every_entry_once_when_nothing_changes),
@@ -131,9 +133,42 @@ async fn a_retry_of_all_queues_opens_their_lanes(w: &mut World) {
     deferred(w, "north", "a").await;
     deferred(w, "south", "a").await;
     w.due("south", "a").await;
-    assert_eq!(w.store.retry(None, w.now).await.unwrap(), 2);
+    assert_eq!(w.store.retry(None, w.now).await.unwrap(), 3, "two deferred, and one that waited behind");
     assert_eq!(w.counts().await, Counts { due: 3, ..Counts::default() });
     assert_eq!(w.lease(10).await.len(), 3);
+}
+
+/// An entry that is due in a lane that is backed off for a minute.
+async fn due_behind_back_off(w: &mut World, queue: &str, hop: &str) -> posthouse_model::EntryId {
+    let entry = w.due(queue, hop).await;
+    let leased = w.lease_one().await;
+    let lane = LaneSignal::BackOff(Timestamp(w.now.0 + 60_000));
+    w.settle(&Settlement { lane, ..w.deferred(&leased, Remainder::GiveBack) }).await;
+    entry
+}
+
+async fn a_retry_opens_the_backed_off_lanes_of_what_is_due(w: &mut World) {
+    let south = due_behind_back_off(w, "south", "dead").await;
+    let first = due_behind_back_off(w, "north", "dead").await;
+    let second = w.due("north", "dead").await;
+    let open = w.due("north", "hop").await;
+    let mended = w.store.retry(Some(&queue_name("north")), w.now).await.unwrap();
+    assert_eq!(mended, 2, "what was due in an open lane does not count");
+    let leased = w.lease(10).await;
+    let mut found: Vec<_> = leased.iter().map(|leased| leased.entry.id).collect();
+    found.sort_unstable();
+    assert_eq!(found, [first, second, open]);
+    assert!(leased.iter().all(|leased| !leased.probe));
+    assert_eq!(w.store.retry(None, w.now).await.unwrap(), 1);
+    assert_eq!(w.lease_one().await.entry.id, south);
+}
+
+async fn a_person_retries_what_is_due_and_opens_its_lane(w: &mut World) {
+    let entry = due_behind_back_off(w, "north", "dead").await;
+    w.nothing_to_lease().await;
+    assert_eq!(act(w, entry, Act::Retry).await, Acted::Done);
+    let leased = w.lease_one().await;
+    assert_eq!((leased.entry.id, leased.probe), (entry, false));
 }
 
 async fn a_retry_does_not_touch_what_is_held(w: &mut World) {
