@@ -9,6 +9,7 @@
 )]
 
 use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use posthouse_tests::gateway::{Gateway, Options};
