@@ -188,6 +188,7 @@ pub trait Store: Send + Sync {
     /// Leases entries: first those whose `attend_at` has come, then lanes in turn (the lane that was served longest ago first), each in the
     /// order priority, then the time at which the entry became due, then id. A lane that was backed off gives one entry as a probe, and no
     /// other until that is settled or given back. Moves what is due by time or by release first, a bounded part at a time. Empty: nothing now.
+    /// After [`StoreError::Unavailable`] entries may be leased that nobody knows of: they go back when `who` [departs](Self::depart).
     async fn lease(&self, request: &LeaseRequest, now: Timestamp) -> Result<Vec<Leased>, StoreError>;
 
     /// Leases this one entry, whatever its lane or hold (not out of a claim, not if it is incoming or active): for a person's `delete`

@@ -48,7 +48,6 @@ fn main() -> ExitCode {
     let make: MakeFixture = Arc::new(|| Box::new(InFolder::default()) as Box<dyn Fixture>);
     let mut trials = sentences::trials("embedded", &make);
     trials.extend(property::trials("embedded", &make));
-    // Ignored until the hold clock survives a restart: POSTHOUSE_SEED=12 POSTHOUSE_CRASHES=1 with `--ignored`.
-    trials.push(crash::of_a_process("embedded", open).with_ignored_flag(true));
+    trials.push(crash::of_a_process("embedded", open));
     libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }

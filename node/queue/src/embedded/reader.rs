@@ -119,6 +119,7 @@ pub(crate) fn placeholder(view: &View, queue: QueueName) -> Option<Arc<Entry>> {
     let route = Route {
         next_hop: NextHop { transport: Transport::Maildrop, hosts: Vec::new() },
         origin: "unreadable".to_owned(),
+        waits: None,
     };
     let id: EntryId = view.id;
     Some(Arc::new(Entry {

@@ -62,7 +62,11 @@ fn letter(number: u64, content: &[u8]) -> NewMessage {
         entries: vec![NewEntry {
             queue: QueueName::new("example.org").unwrap(),
             mode: QueueMode::default(),
-            route: Route { next_hop: "smtp:mx.example.org:25".parse().unwrap(), origin: "a rule".to_owned() },
+            route: Route {
+                next_hop: "smtp:mx.example.org:25".parse().unwrap(),
+                origin: "a rule".to_owned(),
+                waits: None,
+            },
             source: String::new(),
             snapshot: [0; 16],
             recipients: vec![recipient],

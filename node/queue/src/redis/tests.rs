@@ -114,6 +114,7 @@ fn letter(number: u64, hop: &str) -> NewMessage {
             route: Route {
                 next_hop: format!("smtp:{hop}:25").parse().unwrap(),
                 origin: "MailDomain mail/north".to_owned(),
+                waits: None,
             },
             source: String::new(),
             snapshot: [1; 16],

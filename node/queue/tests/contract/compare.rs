@@ -140,7 +140,6 @@ impl Pair {
         self.now = now;
         self.store = Some(store);
         self.model.state().reap(now);
-        self.model.state().unripen();
         for item in self.model.state().items.values_mut() {
             item.open_ms += open_ms;
             item.open_since = true; // a lease in doubt was given back
@@ -157,6 +156,19 @@ impl Pair {
             self.nodes[node] = self.incarnate().await?;
         }
         Ok(())
+    }
+
+    /// What it remembers that nobody can look at from outside.
+    pub(crate) fn unseen(&self) -> String {
+        let state = self.model.state();
+        let back_offs: Vec<_> = state.lanes.iter().map(|(lane, state)| (lane, state.back_off)).collect();
+        let releases: Vec<_> = state.releases.iter().map(|recorded| &recorded.release).collect();
+        let jobs: Vec<_> = state.jobs.values().map(|state| &state.job).collect();
+        let chunks: Vec<_> = state.chunks.iter().map(|(id, chunks)| (id, chunks.parts.len())).collect();
+        format!(
+            "{back_offs:?} {releases:?} {jobs:?} {chunks:?} {:?} {:?} {:?} {:?}",
+            state.modes, state.facts, state.tombstones, state.rates
+        )
     }
 
     /// Compares all that can be seen, at the end of a sequence.
@@ -277,11 +289,6 @@ impl Pair {
     /// Whether a deferred entry's time has come: when it is moved is left open.
     fn is_ripe(&self, item: &Item) -> bool {
         matches!(item.place, Place::Deferred { until } if until <= self.now)
-    }
-
-    /// Whether an entry is due by a time that came: when it is given back it may be shown as deferred until that time again.
-    fn was_ripe(item: &Item) -> bool {
-        item.ripened && matches!(item.place, Place::Due { .. })
     }
 }
 

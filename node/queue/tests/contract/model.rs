@@ -98,8 +98,6 @@ pub(crate) struct Item {
     pub(crate) open_ms: u64,
     /// It was given back, so the contract does not say since when it is due.
     pub(crate) open_since: bool,
-    /// It was due by a time that came: a store that was begun again may show it as deferred until the next lease looks at it.
-    pub(crate) ripened: bool,
 }
 
 /// Where an entry stands.
@@ -237,18 +235,8 @@ impl State {
             _ => return,
         };
         if let Some(item) = self.items.get_mut(&id) {
-            item.ripened |= matches!(item.place, Place::Deferred { .. });
             item.place = Place::Due { since };
             item.entry.held_ms += held_ms;
-        }
-    }
-
-    /// Undoes what only the passing of time did: for a store that was begun again.
-    pub(crate) fn unripen(&mut self) {
-        for item in self.items.values_mut().filter(|item| item.ripened) {
-            if let Place::Due { since } = item.place {
-                item.place = Place::Deferred { until: since };
-            }
         }
     }
 

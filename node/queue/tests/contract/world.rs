@@ -356,6 +356,7 @@ pub(crate) fn new_entry(queue: &str, hop: &str, recipients: &[&str], now: Timest
         route: Route {
             next_hop: format!("smtp:{hop}.example:25").parse().unwrap(),
             origin: format!("MailDomain mail/{queue}"),
+            waits: None,
         },
         source: String::new(),
         snapshot: [7; 16],

@@ -7,7 +7,7 @@ use posthouse_model::{EntryId, Incarnation, MessageId, QueueName, Timestamp};
 
 use super::super::{
     EmbeddedStore,
-    core::{Shared, Until},
+    core::{Inner, Shared, Until},
     effect::{Effect, Head, Phase, Stored},
     log::Blobs,
     reader::{self, Unreadable},
@@ -32,7 +32,8 @@ impl EmbeddedStore {
         request: &LeaseRequest,
         now: Timestamp,
     ) -> Result<Vec<Leased>, StoreError> {
-        let picked = self.look(|inner| {
+        // Written: who kills this process must find what was under way.
+        let give = |inner: &mut Inner| {
             inner.state.require_alive(request.who, now)?;
             let moved = inner.state.move_on(now);
             inner.commit(moved, &Blobs::default(), false)?;
@@ -45,7 +46,8 @@ impl EmbeddedStore {
             // What a bounded part left is for the next lease: do not let it wait for a poll.
             inner.state.woken = !inner.state.draining.is_empty();
             Ok(picked)
-        })?;
+        };
+        let picked = self.step(Until::Written, give).await?;
         self.read(picked, now).await
     }
 
@@ -56,7 +58,7 @@ impl EmbeddedStore {
         id: EntryId,
         now: Timestamp,
     ) -> Result<Option<Leased>, StoreError> {
-        let picked = self.look(|inner| {
+        let give = |inner: &mut Inner| {
             inner.state.require_alive(who, now)?;
             let queue = |view: &View| {
                 let entry = inner.state.slots.at(inner.state.find(view.id)?)?;
@@ -68,7 +70,8 @@ impl EmbeddedStore {
                 inner.commit_leases(who, &[picked.slot])?;
             }
             Ok(picked.zip(queue))
-        })?;
+        };
+        let picked = self.step(Until::Written, give).await?;
         let Some((picked, queue)) = picked else { return Ok(None) };
         self.shared.until_written(picked.view.end()).await;
         let (read, picked) =

@@ -45,25 +45,18 @@ pub(crate) struct Picked {
 }
 
 impl State {
-    /// Makes a bounded part of what is deferred due, whose time has come; says what has to be written for a bounded part of what was released.
+    /// What has to be written for a bounded part of what is due by its time, and for a bounded part of what was released.
     pub(crate) fn move_on(&mut self, now: Timestamp) -> Vec<Effect> {
-        for _ in 0..MOVES {
-            let Some((at, slot)) = self.deferred.first().copied().filter(|(at, _)| *at <= now) else { break };
-            // Not written: after a crash the same time makes it due again.
-            self.unindex(slot);
-            if let Some(entry) = self.slots.at_mut(slot) {
-                entry.head.phase = Phase::Due { since: at };
-            }
-            self.index(slot);
-        }
-        let mut effects = Vec::new();
+        let ripe = self.deferred.iter().take_while(|(at, _)| *at <= now).take(MOVES);
+        let mut effects: Vec<Effect> = ripe.filter_map(|(at, slot)| self.ripened(*at, *slot)).collect();
+        let by_time = effects.len();
         let draining: Vec<u32> = self.draining.iter().copied().collect();
         for queue in draining {
-            if effects.len() >= MOVES {
+            let before = effects.len();
+            let part = MOVES_PER_QUEUE.min(MOVES.saturating_sub(before - by_time));
+            if part == 0 {
                 break;
             }
-            let before = effects.len();
-            let part = MOVES_PER_QUEUE.min(MOVES - before);
             self.released(queue, part, &mut effects);
             if effects.len() - before < part {
                 self.draining.remove(&queue);
@@ -71,6 +64,14 @@ impl State {
             }
         }
         effects
+    }
+
+    /// The effect of a deferred entry's time having come.
+    fn ripened(&self, at: Timestamp, slot: Slot) -> Option<Effect> {
+        let entry = self.slots.at(slot)?;
+        let id = self.id(entry);
+        let head = Head { phase: Phase::Due { since: at }, ..entry.head };
+        Some(Effect::Entry { id: id.message.into(), index: id.index, head })
     }
 
     /// The effects of moving released entries of a queue, except out of a claim.

@@ -12,9 +12,7 @@ impl Pair {
             let state = self.model.state();
             let forgotten =
                 |item: &Item| state.lanes.get(&item.entry.lane()).is_some_and(|lane| lane.emptied);
-            let open = |item: &&Item| {
-                self.is_ripe(item) || Self::was_ripe(item) || forgotten(item) || state.freed(item).is_some()
-            };
+            let open = |item: &&Item| self.is_ripe(item) || forgotten(item) || state.freed(item).is_some();
             state.items.values().filter(open).count() as u64
         };
         let now = self.now;

@@ -131,8 +131,7 @@ impl State {
             attend_at,
             held_ms: 0,
         };
-        self.items
-            .insert(id, Item { entry, place, received_at, open_ms: 0, open_since: false, ripened: false });
+        self.items.insert(id, Item { entry, place, received_at, open_ms: 0, open_since: false });
         id
     }
 

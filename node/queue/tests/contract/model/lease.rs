@@ -245,7 +245,10 @@ impl State {
     /// Leases one entry.
     pub(crate) fn take(&mut self, who: Incarnation, choice: Choice, now: Timestamp) -> Leased {
         let Choice { id, attend, probe } = choice;
-        self.ripen_one(id, now);
+        // A deferred one that is leased by hand goes back to what it was, whether its time has come or not.
+        if !matches!(self.items[&id].place, Place::Deferred { .. }) {
+            self.ripen_one(id, now);
+        }
         let token = self.next_token();
         // Released within its claim: its hold may end with the release, which takes effect later, or with this lease.
         let released =
