@@ -6,7 +6,10 @@ use posthouse_model::MessageId;
 use posthouse_queue::{Store, StoreError};
 use tokio::{sync::mpsc, time};
 
-use crate::{events, presence::Presence};
+use crate::{
+    events,
+    presence::{Life, Presence},
+};
 
 /// Ids that wait at most; above it sessions wait, which slows intake down to what the store takes.
 const WAITING: usize = 10_000;
@@ -20,13 +23,13 @@ const AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// Takes ids; the work is done by [`Work::run`].
 pub struct Activator {
     activations: mpsc::Sender<MessageId>,
-    withdrawals: mpsc::Sender<MessageId>,
+    withdrawals: mpsc::Sender<(MessageId, Arc<Life>)>,
 }
 
 /// The other end.
 pub struct Work {
     activations: mpsc::Receiver<MessageId>,
-    withdrawals: mpsc::Receiver<MessageId>,
+    withdrawals: mpsc::Receiver<(MessageId, Arc<Life>)>,
 }
 
 impl Activator {
@@ -44,9 +47,9 @@ impl Activator {
         let _ = self.activations.send(id).await;
     }
 
-    /// Has a message withdrawn whose withdrawal could not be confirmed.
-    pub async fn withdraw(&self, id: MessageId) {
-        let _ = self.withdrawals.send(id).await;
+    /// Has a message withdrawn whose withdrawal could not be confirmed. Meanwhile the life that enqueued it must not end: that would activate it.
+    pub async fn withdraw(&self, id: MessageId, life: Arc<Life>) {
+        let _ = self.withdrawals.send((id, life)).await;
     }
 }
 
@@ -75,8 +78,12 @@ async fn activate_all(mut ids: mpsc::Receiver<MessageId>, store: &dyn Store, pre
     }
 }
 
-async fn withdraw_all(mut ids: mpsc::Receiver<MessageId>, store: &dyn Store, presence: &Presence) {
-    while let Some(id) = ids.recv().await {
+async fn withdraw_all(
+    mut doubtful: mpsc::Receiver<(MessageId, Arc<Life>)>,
+    store: &dyn Store,
+    presence: &Presence,
+) {
+    while let Some((id, _life)) = doubtful.recv().await {
         while store.withdraw(id, presence.now()).await.is_err() {
             time::sleep(AGAIN_AFTER).await;
         }

@@ -5,10 +5,11 @@
 
 use std::sync::Arc;
 
+use posthouse_model::Incarnation;
 use posthouse_queue::{Store, StoreError};
 use tokio::sync::Mutex;
 
-use crate::presence::Presence;
+use crate::presence::{Life, Presence};
 
 /// Taken beyond what is asked for, if there is room: so many octets of messages are admitted before the store is asked again.
 const BLOCK: u64 = 256 * 1024 * 1024;
@@ -22,8 +23,19 @@ pub struct Budget {
 
 #[derive(Default)]
 struct Share {
+    /// In whose name it was granted.
+    who: Option<Incarnation>,
     granted: u64,
     used: u64,
+}
+
+impl Share {
+    /// What was granted to another incarnation is not granted to this one.
+    fn belong_to(&mut self, who: Incarnation) {
+        if self.who.replace(who) != Some(who) {
+            self.granted = 0;
+        }
+    }
 }
 
 /// Room for one message; given back when dropped.
@@ -55,9 +67,11 @@ impl Budget {
         if room.is_some_and(|room| room < octets) {
             return Err(NoRoom::Full);
         }
+        let life = self.presence.life();
         let mut share = self.share.lock().await;
+        share.belong_to(life.incarnation());
         let used = share.used.saturating_add(octets);
-        if used > share.granted && !self.grow(&mut share, used, room).await? {
+        if used > share.granted && !self.grow(&life, &mut share, used, room).await? {
             return Err(NoRoom::Full);
         }
         share.used = used;
@@ -66,9 +80,15 @@ impl Budget {
     }
 
     /// Asks for a block more, then for just what is needed.
-    async fn grow(&self, share: &mut Share, needed: u64, room: Option<u64>) -> Result<bool, NoRoom> {
+    async fn grow(
+        &self,
+        life: &Life,
+        share: &mut Share,
+        needed: u64,
+        room: Option<u64>,
+    ) -> Result<bool, NoRoom> {
         for wanted in [needed.saturating_add(BLOCK), needed] {
-            let (who, now) = (self.presence.incarnation(), self.presence.now());
+            let (who, now) = (life.incarnation(), self.presence.now());
             if self.store.reserve(who, wanted, room, now).await.map_err(NoRoom::Store)? {
                 share.granted = wanted;
                 return Ok(true);
@@ -79,15 +99,18 @@ impl Budget {
 
     /// Gives back what is not used, so that other nodes can use it; called now and then. After a new incarnation it takes the share anew.
     pub async fn settle(&self) {
+        let life = self.presence.life();
         let mut share = self.share.lock().await;
-        let wanted = share.used.saturating_add(BLOCK).min(share.granted);
-        let room = self.presence.room();
-        if wanted < share.granted || share.used > 0 {
-            match self.store.reserve(self.presence.incarnation(), wanted, room, self.presence.now()).await {
-                Ok(true) => share.granted = wanted,
-                // The next MAIL asks again.
-                Ok(false) | Err(_) => share.granted = share.used,
-            }
+        share.belong_to(life.incarnation());
+        let wanted = share.used.saturating_add(BLOCK).min(share.granted).max(share.used);
+        if wanted == share.granted {
+            return;
+        }
+        let (room, now) = (self.presence.room(), self.presence.now());
+        match self.store.reserve(life.incarnation(), wanted, room, now).await {
+            Ok(true) => share.granted = wanted,
+            // What the store has is not known: the next MAIL asks.
+            Ok(false) | Err(_) => share.granted = 0,
         }
     }
 }

@@ -7,6 +7,7 @@ pub mod connection;
 pub mod dsn;
 pub mod hop;
 pub mod offer;
+pub mod places;
 pub mod prepare;
 pub mod retry;
 pub mod scheduler;
@@ -15,17 +16,15 @@ pub mod worker;
 
 use std::{
     collections::HashMap,
-    sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
-        atomic::{AtomicU32, Ordering},
-    },
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
 use posthouse_model::NextHop;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
-    hop::{Handed, Hop, Job, Total},
+    hop::{Hop, Job, Total},
+    places::Places,
     settler::Settler,
 };
 use crate::node::Node;
@@ -43,7 +42,7 @@ const MOST_IDLE_HOPS: usize = 1000;
 pub struct Delivery {
     hops: Mutex<HashMap<String, Arc<Hop>>>,
     total: Arc<Total>,
-    workers: AtomicU32,
+    places: Places,
     /// Sees settlements through.
     pub settler: Settler,
     tasks: TaskTracker,
@@ -59,7 +58,7 @@ impl Delivery {
         Self {
             hops: Mutex::default(),
             total: Arc::default(),
-            workers: AtomicU32::new(0),
+            places: Places::default(),
             settler,
             tasks: TaskTracker::new(),
             stop,
@@ -95,17 +94,13 @@ impl Delivery {
 
     /// Gives a leased entry to its next hop.
     fn carry(&self, node: &Arc<Node>, hop: &Arc<Hop>, job: Job) {
-        let concurrency = node.concurrency();
-        let more = self.workers.load(Ordering::Relaxed) < concurrency.per_node;
-        let most_workers = if more { concurrency.per_next_hop } else { 1 };
-        if hop.hand_over(job, most_workers) == Handed::StartWorker {
-            self.workers.fetch_add(1, Ordering::Relaxed);
-            self.tasks.spawn(worker::work(Arc::clone(node), Arc::clone(hop), self.stop.clone()));
+        if !hop.hand_over(job) && self.places.take(hop, node.concurrency()) {
+            self.start_worker(node, hop);
         }
     }
 
-    fn worker_ended(&self) {
-        self.workers.fetch_sub(1, Ordering::Relaxed);
+    fn start_worker(&self, node: &Arc<Node>, hop: &Arc<Hop>) {
+        self.tasks.spawn(worker::work(Arc::clone(node), Arc::clone(hop), self.stop.clone()));
     }
 
     fn hops(&self) -> MutexGuard<'_, HashMap<String, Arc<Hop>>> {

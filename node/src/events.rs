@@ -115,6 +115,19 @@ impl Departed {
     }
 }
 
+/// The answer to a lease was lost.
+pub struct LeasesInDoubt;
+
+impl LeasesInDoubt {
+    /// Says it.
+    pub fn emit(&self) {
+        warn!(
+            event = "leases_in_doubt",
+            effect = "what may have been leased unheard goes back when this node's attempts of that time have ended"
+        );
+    }
+}
+
 /// Leases of dead nodes were taken over.
 pub struct TookOver {
     /// How much.

@@ -1,20 +1,27 @@
-//! This node's life in the store: its incarnation, the store's clock, the deadline up to which its leases are sure, room and health.
+//! This node's presence in the store: its incarnation, the store's clock, the deadline up to which its leases are sure, room and health.
 //!
 //! A heartbeat every two seconds keeps the incarnation alive for ten. Sessions and attempts read from here and never wait for the store.
+//!
+//! Where the answer to a lease was lost, entries may be leased to the incarnation that nobody attempts. It is then succeeded by another; when
+//! all that is known to be under way in its name has ended, it departs, and what it was leased goes back.
+
+mod life;
 
 use std::{
     sync::{
-        Arc, RwLock,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
 
-use posthouse_model::{Incarnation, Timestamp};
+use posthouse_model::Timestamp;
 use posthouse_queue::{HEARTBEAT_LIFE_MS, Store, StoreError};
 use tokio::{sync::watch, time};
 use tokio_util::sync::CancellationToken;
 
+pub use self::life::Life;
+use self::life::{Lives, millis};
 use crate::events;
 
 /// Between heartbeats: five may be lost before the leases are.
@@ -35,12 +42,10 @@ const NO_LIMIT: u64 = u64::MAX;
 /// What the rest of the node reads of the store's state.
 pub struct Presence {
     store: Arc<dyn Store>,
-    incarnation: RwLock<Incarnation>,
+    lives: Lives,
     started: Instant,
     /// The store's time at `started`, in milliseconds; only ever corrected forward, so that time does not run back.
     base: AtomicU64,
-    /// Milliseconds after `started` until which leases are sure.
-    deadline: AtomicU64,
     room: AtomicU64,
     refused: AtomicBool,
     /// The last heartbeat was answered.
@@ -54,10 +59,9 @@ impl Presence {
     pub fn new(store: Arc<dyn Store>) -> Self {
         Self {
             store,
-            incarnation: RwLock::new(new_incarnation()),
+            lives: Lives::new(),
             started: Instant::now(),
             base: AtomicU64::new(0),
-            deadline: AtomicU64::new(0),
             room: AtomicU64::new(NO_LIMIT),
             refused: AtomicBool::new(false),
             answers: AtomicBool::new(false),
@@ -65,9 +69,14 @@ impl Presence {
         }
     }
 
-    /// The incarnation that leases are taken for.
-    pub fn incarnation(&self) -> Incarnation {
-        *self.incarnation.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    /// The life in whose name something is begun now; held until that has ended.
+    pub fn life(&self) -> Arc<Life> {
+        self.lives.present()
+    }
+
+    /// Entries may be leased in the name of this life that nobody here knows of: the answer was lost.
+    pub fn doubt(&self, life: &Arc<Life>) {
+        self.lives.doubt(life);
     }
 
     /// The store's clock as this node knows it.
@@ -75,10 +84,10 @@ impl Presence {
         Timestamp(self.base.load(Ordering::Relaxed) + millis(self.started.elapsed()))
     }
 
-    /// Whether a lease of this incarnation is surely still valid: asked before the first octet of content and before the final dot. Fencing in
-    /// the store cannot call back what the far end has taken. Leases of an incarnation before this one never are.
-    pub fn leases_are_sure(&self, who: Incarnation) -> bool {
-        who == self.incarnation() && millis(self.started.elapsed()) < self.deadline.load(Ordering::Relaxed)
+    /// Whether a lease of this life is surely still valid: asked before the first octet of content and before the final dot. Fencing in
+    /// the store cannot call back what the far end has taken.
+    pub fn leases_are_sure(&self, life: &Life) -> bool {
+        life.is_sure(self.started.elapsed())
     }
 
     /// Whether the store answers: delivery goes on while intake is refused for a setting of the store.
@@ -139,15 +148,9 @@ impl Presence {
                 Ok(()) => {
                     self.answers.store(true, Ordering::Relaxed);
                     self.set_writable(!self.refused.load(Ordering::Relaxed), REFUSED);
+                    self.succeed().await;
                 }
-                Err(StoreError::Departed) => {
-                    // Everybody takes us for dead: what we held has been given away. A new life, with nothing in it.
-                    self.deadline.store(0, Ordering::Relaxed);
-                    *self.incarnation.write().unwrap_or_else(std::sync::PoisonError::into_inner) =
-                        new_incarnation();
-                    events::Departed.emit();
-                    beat.reset_immediately();
-                }
+                Err(StoreError::Departed) => beat.reset_immediately(),
                 Err(error) => {
                     self.answers.store(false, Ordering::Relaxed);
                     self.set_writable(false, &error.to_string());
@@ -155,13 +158,16 @@ impl Presence {
             }
         }
         self.set_writable(false, "the node is ending");
-        self.deadline.store(0, Ordering::Relaxed); // an attempt that was broken off must not go on with a lease that goes back
-        // Without this the leases are free only when the heartbeat ends: worth a try, not worth waiting for.
-        if let Err(error) = self.store.depart(self.incarnation(), self.now()).await {
-            events::StoreTrouble { doing: "leave", error: &error }.emit();
+        for life in self.lives.all() {
+            life.end(); // an attempt that was broken off must not go on with a lease that goes back
+            // Without this the leases are free only when the heartbeat ends: worth a try, not worth waiting for.
+            if let Err(error) = self.store.depart(life.incarnation(), self.now()).await {
+                events::StoreTrouble { doing: "leave", error: &error }.emit();
+            }
         }
     }
 
+    /// [`StoreError::Departed`]: everybody took us for dead, and what we held has been given away. A new life has begun, with nothing in it.
     async fn beat(&self) -> Result<(), StoreError> {
         let store_time = self.store.time().await?;
         // Reckoned from the answer's arrival: never ahead of the store, so that no live node is taken for dead; the best sample stays, so that
@@ -170,12 +176,52 @@ impl Presence {
         if self.base.fetch_max(base, Ordering::Relaxed) == 0 {
             self.base.fetch_max(1, Ordering::Relaxed);
         }
-        let sent = self.started.elapsed();
-        let pulse = self.store.heartbeat(self.incarnation(), self.now()).await?;
-        self.room.store(pulse.room.unwrap_or(NO_LIMIT), Ordering::Relaxed);
-        let life = Duration::from_millis(HEARTBEAT_LIFE_MS).saturating_sub(DEADLINE_MARGIN);
-        self.deadline.store(millis(sent + life), Ordering::Relaxed);
+        for life in self.lives.all() {
+            match self.beat_for(&life).await {
+                Err(StoreError::Departed) => {
+                    let present = self.lives.lost(&life);
+                    events::Departed.emit();
+                    if present {
+                        return Err(StoreError::Departed);
+                    }
+                }
+                beaten => beaten?,
+            }
+        }
         Ok(())
+    }
+
+    async fn beat_for(&self, life: &Life) -> Result<(), StoreError> {
+        let sent = self.started.elapsed();
+        let pulse = self.store.heartbeat(life.incarnation(), self.now()).await?;
+        self.room.store(pulse.room.unwrap_or(NO_LIMIT), Ordering::Relaxed);
+        let span = Duration::from_millis(HEARTBEAT_LIFE_MS).saturating_sub(DEADLINE_MARGIN);
+        life.sure_until(sent + span);
+        Ok(())
+    }
+
+    /// Begins another life if there are doubts about the present one, and ends the one before it when it is over.
+    async fn succeed(&self) {
+        if let Some(finished) = self.lives.finished() {
+            match self.store.depart(finished.incarnation(), self.now()).await {
+                Ok(reaped) => {
+                    self.lives.lost(&finished);
+                    events::TookOver { reaped }.emit();
+                }
+                Err(error) => {
+                    events::StoreTrouble { doing: "give back leases in doubt", error: &error }.emit()
+                }
+            }
+        }
+        if let Some(successor) = self.lives.successor() {
+            match self.beat_for(&successor).await {
+                Ok(()) => {
+                    self.lives.succeed(successor);
+                    events::LeasesInDoubt.emit();
+                }
+                Err(error) => events::StoreTrouble { doing: "begin anew", error: &error }.emit(),
+            }
+        }
     }
 
     async fn check(&self) {
@@ -219,12 +265,4 @@ impl Presence {
             true
         });
     }
-}
-
-fn new_incarnation() -> Incarnation {
-    Incarnation(rand::random())
-}
-
-fn millis(span: Duration) -> u64 {
-    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
 }

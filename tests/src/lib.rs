@@ -10,6 +10,7 @@ pub mod manifests;
 pub mod metrics;
 pub mod peers;
 pub mod process;
+pub mod proxy;
 pub mod sink;
 pub mod smtp;
 pub mod store;

@@ -108,6 +108,9 @@ pub struct Route {
     /// Which resource decided it, for people and for looking up its settings in the snapshot: `RelayRule mail/customer-a`,
     /// `MailDomain mail/example-com`.
     pub origin: String,
+    /// Why its mail is accepted and not sent, in words for people: the resource asks for what is not built yet. It goes with the mail into the
+    /// queue, for sent by this route after the resource is gone it would go in clear or without a login.
+    pub waits: Option<String>,
 }
 
 #[cfg(test)]

@@ -44,9 +44,6 @@ pub struct Delivery {
     pub route: Arc<Route>,
     /// How it came to this route.
     pub reason: Reason,
-    /// Why it waits and is not sent, in words for people: its route asks for what is not built yet.
-    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "plain_option")]
-    pub waits: Option<Arc<str>>,
 }
 
 /// Whether new mail of a queue is held, as the snapshot of this generation says.
@@ -179,9 +176,9 @@ impl fmt::Display for QueueMode {
 
 impl fmt::Display for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { recipient, queue, mode, route, reason: _, waits } = self;
+        let Self { recipient, queue, mode, route, reason: _ } = self;
         write!(f, "<{recipient}> by {} to {}, queue {queue} ({mode})", route.origin, route.next_hop)?;
-        match waits {
+        match &route.waits {
             Some(waits) => write!(f, "; it waits: {waits}"),
             None => Ok(()),
         }
@@ -190,9 +187,4 @@ impl fmt::Display for Delivery {
 
 fn plain<S: Serializer>(route: &Arc<Route>, serializer: S) -> Result<S::Ok, S::Error> {
     route.serialize(serializer)
-}
-
-#[allow(clippy::ref_option, reason = "serialize_with calls it so")]
-fn plain_option<S: Serializer>(text: &Option<Arc<str>>, serializer: S) -> Result<S::Ok, S::Error> {
-    text.as_deref().serialize(serializer)
 }

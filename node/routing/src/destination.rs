@@ -12,13 +12,8 @@ use crate::step::NoRoute;
 /// RFC 5321 §4.5.4.2: where SMTP is spoken. An address has no MX records that could say another place.
 const SMTP_PORT: u16 = 25;
 
-/// A place that mail can be sent to, or the reason why it cannot.
-#[derive(Debug)]
-pub(crate) struct Destination {
-    pub(crate) route: Result<Arc<Route>, NoRoute>,
-    /// What the route asks for and is not built yet.
-    pub(crate) waits: Option<Arc<str>>,
-}
+/// The route to a place that mail can be sent to, or the reason why there is none.
+pub(crate) type Destination = Result<Arc<Route>, NoRoute>;
 
 /// Where a domain's mail goes.
 #[derive(Debug)]
@@ -58,13 +53,13 @@ fn local_destination(local: &LocalDelivery, origin: &str) -> Destination {
     let next_hop = match local {
         LocalDelivery::Maildrop { queue: _ } => NextHop { transport: Transport::Maildrop, hosts: Vec::new() },
         LocalDelivery::Lmtp { host, queue: _ } if host.port.is_none() => {
-            return Destination { route: Err(NoRoute::NeedsDns(host.host.clone())), waits: None };
+            return Err(NoRoute::NeedsDns(host.host.clone()));
         }
         LocalDelivery::Lmtp { host, queue: _ } => {
             NextHop { transport: Transport::Lmtp, hosts: vec![host.clone()] }
         }
     };
-    Destination { route: Ok(Arc::new(Route { next_hop, origin: origin.to_owned() })), waits: None }
+    Ok(Arc::new(Route { next_hop, origin: origin.to_owned(), waits: None }))
 }
 
 fn smtp_destination(
@@ -74,16 +69,15 @@ fn smtp_destination(
     unsupported: &[Box<str>],
 ) -> Destination {
     let waits = (!unsupported.is_empty())
-        .then(|| format!("{origin} asks for {}, which is not built yet", unsupported.join(", ")).into());
+        .then(|| format!("{origin} asks for {}, which is not built yet", unsupported.join(", ")));
     let hosts: Result<Vec<HostPort>, NoRoute> = hosts.iter().map(|host| usable_host(gateway, host)).collect();
-    let route = hosts.and_then(|hosts| {
+    hosts.and_then(|hosts| {
         if hosts.is_empty() {
             return Err(NoRoute::NeedsDns("no host".to_owned()));
         }
         let next_hop = NextHop { transport: Transport::Smtp, hosts };
-        Ok(Arc::new(Route { next_hop, origin }))
-    });
-    Destination { route, waits }
+        Ok(Arc::new(Route { next_hop, origin, waits }))
+    })
 }
 
 /// The host with its port, if it can be connected to without DNS and is not this gateway. One host that cannot be used stops the whole route:

@@ -3,12 +3,12 @@
 use std::{collections::HashMap, sync::Arc};
 
 use posthouse_config::{Hold, MailDomain, RelayRule, Role, Snapshot};
-use posthouse_model::{Domain, ForwardPath, QueueName, ReversePath, Route};
+use posthouse_model::{Domain, ForwardPath, QueueName, ReversePath};
 
 use crate::{
     client::Source,
     decision::{Decision, QueueMode},
-    destination::{Destination, DomainDestinations, RuleDestination, rule_destination},
+    destination::{DomainDestinations, RuleDestination, rule_destination},
     rule_index::RuleIndex,
     trace::{NoTrace, Trace},
     walk::{Names, Walk},
@@ -25,8 +25,6 @@ pub struct Router {
     /// For each rule of the snapshot.
     rule_destinations: Box<[RuleDestination]>,
     rule_index: RuleIndex,
-    /// The routes that ask for what is not built yet, and why mail of theirs waits.
-    waiting: HashMap<Route, Arc<str>>,
     /// Whose postmaster the bare `<Postmaster>` is.
     primary: Option<u32>,
 }
@@ -59,10 +57,9 @@ impl Router {
         let rule_destinations: Box<[_]> =
             snapshot.rules.iter().map(|rule| rule_destination(gateway, rule)).collect();
         let rule_index = RuleIndex::new(&snapshot.rules);
-        let waiting = waiting(&domain_destinations, &rule_destinations);
         let primary = (0..).zip(&snapshot.domains).find(|(_, domain)| domain.role == Role::Primary);
         let primary = primary.map(|(place, _)| place).or((!snapshot.domains.is_empty()).then_some(0));
-        Self { snapshot, domains, domain_destinations, rule_destinations, rule_index, waiting, primary }
+        Self { snapshot, domains, domain_destinations, rule_destinations, rule_index, primary }
     }
 
     /// The snapshot that it decides by.
@@ -86,13 +83,6 @@ impl Router {
         trace: &mut T,
     ) -> Decision {
         Walk::new(self, sender, source, Names::Expand, trace).run(recipient)
-    }
-
-    /// Why mail of this route waits and is not sent, whoever decided on it: sent without what its resource asks for, it would go in clear or
-    /// without a login. The local delivery of a domain does not wait because its forward does.
-    #[must_use]
-    pub fn waits(&self, route: &Route) -> Option<&str> {
-        self.waiting.get(route).map(|why| &**why)
     }
 
     /// The mode of a queue as this snapshot has it.
@@ -141,14 +131,4 @@ impl Router {
             (self.snapshot.domains.get(place)?, self.domain_destinations.get(place)?);
         Some(Own { domain, destinations })
     }
-}
-
-fn waiting(domains: &[DomainDestinations], rules: &[RuleDestination]) -> HashMap<Route, Arc<str>> {
-    let forwards = domains.iter().filter_map(|domain| domain.forward.as_ref());
-    forwards
-        .chain(rules.iter().flatten())
-        .filter_map(|Destination { route, waits }| {
-            Some(((**route.as_ref().ok()?).clone(), waits.as_ref()?.clone()))
-        })
-        .collect()
 }

@@ -238,13 +238,12 @@ impl<'a, T: Trace> Walk<'a, T> {
         (queue, destination): (posthouse_model::QueueName, &Destination),
         reason: Reason,
     ) -> Visit<'a> {
-        let route = match &destination.route {
+        let route = match destination {
             Ok(route) => route.clone(),
             Err(why) => return self.no_route(why),
         };
         let mode: QueueMode = self.router.queue_mode(&queue);
-        let waits = destination.waits.clone();
-        Visit::Delivery(Box::new(Delivery { recipient: address.clone(), queue, mode, route, reason, waits }))
+        Visit::Delivery(Box::new(Delivery { recipient: address.clone(), queue, mode, route, reason }))
     }
 
     fn no_route(&mut self, why: &crate::step::NoRoute) -> Visit<'a> {
@@ -267,7 +266,7 @@ impl<'a, T: Trace> Walk<'a, T> {
             hold: delivery.mode.hold,
             next_hop: delivery.route.next_hop.clone(),
             origin: delivery.route.origin.clone(),
-            waits: delivery.waits.as_deref().map(str::to_owned),
+            waits: delivery.route.waits.clone(),
         });
         self.deliveries.push(delivery);
     }

@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc};
 
 use posthouse_channel::Directory;
 use posthouse_config::Snapshot;
-use posthouse_model::{EnhancedStatus, EntryId, Incarnation, Timestamp};
+use posthouse_model::{EnhancedStatus, EntryId, Timestamp};
 use posthouse_queue::{
     Act, Acted, EntrySummary, HoldReason, LaneSignal, ListFilter, Outcome, Release, ReleaseId, ReleaseScope,
     Remainder, Settled, Settlement, State, Store, StoreError,
@@ -200,14 +200,20 @@ impl Operator {
 
     /// Ends an entry by a lease and a settlement, so that nothing is ended under a delivery and a notification is made in the same step.
     async fn end(&self, id: EntryId, outcome: Outcome) -> Result<Option<&'static str>, StoreError> {
-        let who: Incarnation = self.node.presence.incarnation();
+        let life = self.node.presence.life();
+        let who = life.incarnation();
         let policy = self.node.policy();
         if outcome == Outcome::Failed && policy.is_none() {
             return Ok(Some(
                 "how to tell its sender is not known here: name the folder of a local run with --state",
             ));
         }
-        let Some(leased) = self.store().lease_entry(who, id, self.now()).await? else {
+        let leased = self.store().lease_entry(who, id, self.now()).await.inspect_err(|error| {
+            if matches!(error, StoreError::Unavailable(_)) {
+                self.node.presence.doubt(&life);
+            }
+        })?;
+        let Some(leased) = leased else {
             return Ok(Some("it is gone, or an attempt is under way: try again when it has ended"));
         };
         let lease = Lease { leased: &leased, who };
@@ -229,8 +235,8 @@ impl Operator {
             Ok(Settled::Stale) => Ok(Some("another node has it by now")),
             Err(error) => {
                 // It is seen through in the background: the lease must not stay with a node that lives on.
-                let unsettled = Unsettled { settlement, in_doubt: false, delivered_since: None };
-                self.node.delivery.settler.settle(unsettled, || ()).await;
+                let unsettled = Unsettled { settlement, life, in_doubt: false, delivered_since: None };
+                self.node.delivery.settler.settle(unsettled).await;
                 Err(error)
             }
         }

@@ -307,7 +307,7 @@ fn waiting_entry(policy: &Policy, to: &Mailbox, now: Timestamp) -> NewEntry {
     let clock = EntryClock { received_at: now, held: Duration::ZERO };
     NewEntry {
         mode: QueueMode { hold: None, generation: policy.snapshot.generation },
-        route: Route { next_hop, origin: "direct delivery".to_owned() },
+        route: Route { next_hop, origin: "direct delivery".to_owned(), waits: None },
         source: String::new(),
         snapshot: [0; 16], // no snapshot routed it: the next lease does
         recipients: vec![EntryRecipient {

@@ -190,7 +190,7 @@ impl Connection {
 
     /// Sends the content and the final dot; why not, if it must not or cannot.
     async fn send_content(&mut self, node: &Node, job: &Job, doubted: &mut bool) -> Option<Trouble> {
-        if !node.presence.leases_are_sure(job.who) {
+        if !node.presence.leases_are_sure(&job.life) {
             return Some(Trouble::LeaseUnsure); // queue.md, fencing: somebody else may have this entry by now
         }
         if !*doubted {
@@ -222,7 +222,7 @@ impl Connection {
                 }
             }
         }
-        if !node.presence.leases_are_sure(job.who) {
+        if !node.presence.leases_are_sure(&job.life) {
             return Some(Trouble::LeaseUnsure);
         }
         self.session.finish_content();

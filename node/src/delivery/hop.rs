@@ -3,16 +3,17 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError, Weak,
         atomic::{AtomicU32, Ordering},
     },
 };
 
-use posthouse_model::{Incarnation, NextHop, Timestamp};
+use posthouse_model::{NextHop, Timestamp};
 use posthouse_queue::{LaneId, Leased};
 use tokio::sync::Notify;
 
 use super::conclude::Lease;
+use crate::presence::Life;
 
 /// Lanes of one hop that are remembered: one that is forgotten is leased from once more, and its entry given back.
 const REMEMBERED_LANES: usize = 1000;
@@ -22,7 +23,7 @@ pub struct Job {
     /// The lease.
     pub leased: Leased,
     /// Whose lease it is.
-    pub who: Incarnation,
+    pub life: Arc<Life>,
     /// Its place in the hop's and the node's bounds, given back with the job.
     pub load: Load,
 }
@@ -30,7 +31,7 @@ pub struct Job {
 impl Job {
     /// Its lease, for the settlement.
     pub fn lease(&self) -> Lease<'_> {
-        Lease { leased: &self.leased, who: self.who }
+        Lease { leased: &self.leased, who: self.life.incarnation() }
     }
 }
 
@@ -51,22 +52,15 @@ struct Work {
     jobs: VecDeque<Job>,
     workers: u32,
     idle: u32,
+    /// It stands in the list of those that wait for a place.
+    waits: bool,
     /// Outages in a row, and until when the present one keeps the hop waiting.
     outages: u32,
     down_until: Timestamp,
-    /// Permits that could not be given back, with the incarnation that took them.
-    owed: Vec<Incarnation>,
+    /// Permits that could not be given back, with the life that took them.
+    owed: Vec<Weak<Life>>,
     /// The lanes that brought work lately, newest last.
     lanes: VecDeque<LaneId>,
-}
-
-/// What became of a job that was handed over.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Handed {
-    /// A worker takes it.
-    ToWorker,
-    /// It waits; one more worker may be started for it.
-    StartWorker,
 }
 
 /// One job's share of the bounds; given back when dropped.
@@ -143,20 +137,42 @@ impl Hop {
         Load { hop: Arc::clone(self), octets, total: Arc::clone(total) }
     }
 
-    /// Hands a job over; says whether a worker has to be started.
-    pub fn hand_over(&self, job: Job, most_workers: u32) -> Handed {
+    /// Hands a job over; true if an idle worker takes it.
+    pub fn hand_over(&self, job: Job) -> bool {
         let mut work = self.work();
         work.jobs.push_back(job);
-        if work.jobs.len() <= work.idle as usize {
-            drop(work);
+        let taken = work.jobs.len() <= work.idle as usize;
+        drop(work);
+        if taken {
             self.wake.notify_one();
-            Handed::ToWorker
-        } else if work.workers < most_workers.max(1) {
-            work.workers += 1;
-            Handed::StartWorker
-        } else {
-            Handed::ToWorker
         }
+        taken
+    }
+
+    /// One more worker, if there is work for it and there are not `most` already.
+    pub fn begin_worker(&self, most: u32) -> bool {
+        let mut work = self.work();
+        let begins = work.jobs.len() > work.idle as usize && work.workers < most.max(1);
+        work.workers += u32::from(begins);
+        begins
+    }
+
+    /// A worker ends, whatever waits.
+    pub fn end_worker(&self) {
+        self.work().workers -= 1;
+    }
+
+    /// The hop begins to wait for a place: if it has work and no worker, and does not wait yet.
+    pub fn begin_wait(&self) -> bool {
+        let mut work = self.work();
+        let begins = !work.jobs.is_empty() && work.workers == 0 && !work.waits;
+        work.waits |= begins;
+        begins
+    }
+
+    /// The hop waits no more.
+    pub fn end_wait(&self) {
+        self.work().waits = false;
     }
 
     /// Remembers that this lane leads here.
@@ -214,14 +230,14 @@ impl Hop {
         work.down_until = Timestamp::default();
     }
 
-    /// Remembers a permit that could not be given back.
-    pub fn owe_permit(&self, who: Incarnation) {
-        self.work().owed.push(who);
+    /// Remembers a permit that could not be given back. It goes with the life that took it, which must not wait for this.
+    pub fn owe_permit(&self, life: &Arc<Life>) {
+        self.work().owed.push(Arc::downgrade(life));
     }
 
     /// The permits that are still to be given back.
-    pub fn owed_permits(&self) -> Vec<Incarnation> {
-        std::mem::take(&mut self.work().owed)
+    pub fn owed_permits(&self) -> Vec<Arc<Life>> {
+        std::mem::take(&mut self.work().owed).iter().filter_map(Weak::upgrade).collect()
     }
 
     /// A worker stops waiting.

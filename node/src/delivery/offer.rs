@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use posthouse_model::{Incarnation, Transport};
+use posthouse_model::Transport;
 use posthouse_queue::{Content, Entry, LeaseToken, Leased, NewContent, NewEntry, NewMessage};
 
 use super::{
     Delivery, JOBS_PER_CONNECTION, MOST_OCTETS,
     hop::{Hop, Job, Load},
 };
-use crate::policy::Policy;
+use crate::{policy::Policy, presence::Life};
 
 /// The entries of a message that this node could deliver at once, each with its place taken.
 #[derive(Default)]
@@ -67,7 +67,7 @@ impl Delivery {
             let octets = content.len() as u64;
             let sendable = entry.mode.hold.is_none()
                 && entry.route.next_hop.transport != Transport::Maildrop
-                && policy.router.waits(&entry.route).is_none();
+                && entry.route.waits.is_none();
             if !sendable || self.total.octets() + octets > MOST_OCTETS {
                 continue;
             }
@@ -82,7 +82,7 @@ impl Delivery {
     }
 
     /// Begins the deliveries whose lease was granted; the other places go back.
-    pub fn start(&self, offer: Offer, kept: Option<Kept>, who: Incarnation, leases: &[Option<LeaseToken>]) {
+    pub fn start(&self, offer: Offer, kept: Option<Kept>, life: &Arc<Life>, leases: &[Option<LeaseToken>]) {
         let (Some(kept), Some(node)) = (kept, self.node()) else { return };
         let Kept { message, content, entries } = kept;
         for ((index, (hop, load)), entry) in offer.indexes.into_iter().zip(offer.places).zip(entries) {
@@ -95,7 +95,7 @@ impl Delivery {
                 attend: false,
                 probe: false,
             };
-            self.carry(&node, &hop, Job { leased, who, load });
+            self.carry(&node, &hop, Job { leased, life: Arc::clone(life), load });
         }
     }
 }

@@ -71,8 +71,8 @@ pub fn prepare(policy: &Policy, leased: &Leased, now: Timestamp) -> Prepared {
             Moved::To(entries) => return Prepared::Split(entries),
         }
     }
-    if let Some(text) = policy.router.waits(&entry.route) {
-        return Prepared::Waits { status: EnhancedStatus::transient(3, 5), text: text.to_owned() };
+    if let Some(text) = &entry.route.waits {
+        return Prepared::Waits { status: EnhancedStatus::transient(3, 5), text: text.clone() };
     }
     if entry.route.next_hop.transport == Transport::Maildrop {
         return Prepared::Waits {

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use posthouse_model::{Incarnation, NextHop};
+use posthouse_model::NextHop;
 use posthouse_queue::{Content, LaneId, LaneSignal, LeaseRequest, Leased, Remainder, StoreError};
 use tokio::time;
 
@@ -13,7 +13,7 @@ use super::{
     prepare::{Prepared, prepare},
     settler::Unsettled,
 };
-use crate::{node::Node, policy::Policy};
+use crate::{node::Node, policy::Policy, presence::Life};
 
 /// Entries leased in one step: bounds what one step brings into memory (64 KiB each at most).
 const BATCH: u32 = 64;
@@ -87,19 +87,24 @@ async fn lease(node: &Arc<Node>) -> Result<Step, StoreError> {
     let most_per_hop = concurrency.per_next_hop.saturating_mul(JOBS_PER_CONNECTION);
     let skip = saturated_lanes(node, most_per_hop);
     let saturated = !skip.is_empty();
+    let life = node.presence.life();
     let request = LeaseRequest {
-        who: node.presence.incarnation(),
+        who: life.incarnation(),
         max: BATCH,
         max_per_lane: most_per_hop.min(BATCH),
         skip,
         claim: None,
     };
-    let leased = node.store.lease(&request, node.presence.now()).await?;
+    let leased = node.store.lease(&request, node.presence.now()).await.inspect_err(|error| {
+        if matches!(error, StoreError::Unavailable(_)) {
+            node.presence.doubt(&life);
+        }
+    })?;
     if leased.is_empty() {
         return Ok(if saturated { Step::Saturated } else { Step::Nothing });
     }
     for leased in leased {
-        see_to(node, &policy, request.who, leased, most_per_hop).await;
+        see_to(node, &policy, &life, leased, most_per_hop).await;
     }
     Ok(Step::More)
 }
@@ -112,11 +117,11 @@ fn saturated_lanes(node: &Node, most_per_hop: u32) -> Vec<LaneId> {
 }
 
 /// Attempts an entry, or settles it without an attempt.
-async fn see_to(node: &Arc<Node>, policy: &Policy, who: Incarnation, leased: Leased, most_per_hop: u32) {
-    let now = node.presence.now();
+async fn see_to(node: &Arc<Node>, policy: &Policy, life: &Arc<Life>, leased: Leased, most_per_hop: u32) {
+    let (now, who) = (node.presence.now(), life.incarnation());
     let lease = Lease { leased: &leased, who };
     let settlement = match prepare(policy, &leased, now) {
-        Prepared::Attempt => match attempt(node, who, leased, most_per_hop) {
+        Prepared::Attempt => match attempt(node, life, leased, most_per_hop) {
             None => return,
             // Its hop has all that it can take: this lane is known from now on and not asked for more.
             Some(leased) => give_back(node, policy, Lease { leased: &leased, who }, LaneSignal::None),
@@ -137,14 +142,15 @@ async fn see_to(node: &Arc<Node>, policy: &Policy, who: Incarnation, leased: Lea
             conclude(node, policy, lease, found.collect(), LaneSignal::None).await.settlement
         }
     };
+    let life = Arc::clone(life);
     node.delivery
         .settler
-        .settle(Unsettled { settlement, in_doubt: false, delivered_since: None }, || ())
+        .settle(Unsettled { settlement, life, in_doubt: false, delivered_since: None })
         .await;
 }
 
 /// Gives an entry to its next hop; back it comes if that has all it can take.
-fn attempt(node: &Arc<Node>, who: Incarnation, leased: Leased, most_per_hop: u32) -> Option<Leased> {
+fn attempt(node: &Arc<Node>, life: &Arc<Life>, leased: Leased, most_per_hop: u32) -> Option<Leased> {
     let octets = match &leased.content {
         Content::Inline(content) => content.len() as u64,
         Content::Chunks(_) => posthouse_queue::CHUNK_SIZE as u64, // one chunk at a time
@@ -156,6 +162,6 @@ fn attempt(node: &Arc<Node>, who: Incarnation, leased: Leased, most_per_hop: u32
         return Some(leased);
     }
     let load = hop.take_load(&node.delivery.total, octets);
-    node.delivery.carry(node, &hop, Job { leased, who, load });
+    node.delivery.carry(node, &hop, Job { leased, life: Arc::clone(life), load });
     None
 }

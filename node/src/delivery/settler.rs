@@ -10,7 +10,11 @@ use tokio::{
 };
 use tokio_util::task::TaskTracker;
 
-use crate::{events, metrics::Metrics, presence::Presence};
+use crate::{
+    events,
+    metrics::Metrics,
+    presence::{Life, Presence},
+};
 
 /// Settlements under way at most: above it workers wait, so that a store that is away does not fill the memory.
 const MOST_UNSETTLED: usize = 4096;
@@ -31,6 +35,8 @@ pub struct Settler {
 pub struct Unsettled {
     /// The settlement.
     pub settlement: Settlement,
+    /// The life that holds the lease: it is not over before this is.
+    pub life: Arc<Life>,
     /// The first octet of content was sent: until this is confirmed, a duplicate is possible.
     pub in_doubt: bool,
     /// When the message was accepted, if this delivers the last of the entry.
@@ -45,15 +51,14 @@ impl Settler {
         Self { store, presence, metrics, places, tasks: TaskTracker::new() }
     }
 
-    /// Sees a settlement through; returns at once unless there are too many under way. `then` runs when it is confirmed (or was stale).
-    pub async fn settle(&self, unsettled: Unsettled, then: impl FnOnce() + Send + 'static) {
+    /// Sees a settlement through; returns at once unless there are too many under way.
+    pub async fn settle(&self, unsettled: Unsettled) {
         // The semaphore is never closed; without a place the settlement is seen through all the same.
         let place = Arc::clone(&self.places).acquire_owned().await.ok();
         let (store, presence, metrics) =
             (Arc::clone(&self.store), Arc::clone(&self.presence), Arc::clone(&self.metrics));
         self.tasks.spawn(async move {
             see_through(&*store, &presence, &metrics, unsettled, place).await;
-            then();
         });
     }
 
@@ -72,7 +77,7 @@ async fn see_through(
     unsettled: Unsettled,
     _place: Option<OwnedSemaphorePermit>,
 ) {
-    let Unsettled { mut settlement, in_doubt, delivered_since } = unsettled;
+    let Unsettled { mut settlement, life: _life, in_doubt, delivered_since } = unsettled;
     loop {
         match store.settle(&settlement, presence.now()).await {
             Ok(Settled::Done) => {

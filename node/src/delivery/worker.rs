@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use posthouse_model::{EnhancedStatus, Incarnation, Timestamp};
+use posthouse_model::{EnhancedStatus, Timestamp};
 use posthouse_queue::{LaneSignal, LastReply, Remainder, Settlement};
 use posthouse_smtp::client::{Delivery, Origin, Refusal, Stage};
 use tokio::time;
@@ -14,7 +14,7 @@ use super::{
     hop::{Hop, Job},
     settler::Unsettled,
 };
-use crate::{events, node::Node, policy::Policy};
+use crate::{events, node::Node, policy::Policy, presence::Life};
 
 /// How long a connection is kept for more work: saves greetings in a stream of mail, and is soon enough gone for the far end.
 const KEEP_IDLE: Duration = Duration::from_secs(4);
@@ -25,98 +25,128 @@ const MOST_MESSAGES: u32 = 1000;
 /// How long the cluster's permits of a next hop are waited for before its work is given back for others.
 const PERMIT_WAIT: Duration = Duration::from_millis(500);
 
-/// Works until there is nothing more to do.
+/// Messages that a worker carries while others wait for its place.
+const MESSAGES_PER_TURN: u32 = 50;
+
+/// Works until there is nothing more to do, or until another next hop needs the place.
 pub async fn work(node: Arc<Node>, hop: Arc<Hop>, stop: CancellationToken) {
-    if let Some(who) = take_permit(&node, &hop).await {
+    let mut permit = take_permit(&node, &hop).await;
+    let mut connection = None;
+    let gives_way = if permit.is_some() {
         node.metrics.connections.inc();
-        let goodbye = carry_all(&node, &hop, &stop).await;
+        let gives_way = carry_all(&node, &hop, &mut permit, &mut connection, &stop).await;
         node.metrics.connections.dec();
-        // Before the goodbye: a far end that is slow to say it keeps no other connection from being made.
-        return_permit(&node, &hop, who).await;
-        if let Some(connection) = goodbye {
-            connection.quit().await;
-        }
+        gives_way
     } else {
         give_back_all(&node, hop.leave(), LaneSignal::None).await;
+        false
+    };
+    // Before the goodbye: a far end that is slow to say it keeps no other connection from being made.
+    if let Some(permit) = permit {
+        return_permit(&node, &hop, &permit).await;
     }
-    node.delivery.worker_ended();
+    let (places, bounds) = (&node.delivery.places, node.concurrency());
+    let next = if gives_way { places.give_way(&hop, bounds) } else { places.give_back(bounds) };
+    if let Some(next) = next {
+        node.delivery.start_worker(&node, &next);
+    }
+    if let Some(connection) = connection {
+        connection.quit().await;
+    }
 }
 
-/// The cluster's permission for one more connection to this hop; for whom it was given.
-async fn take_permit(node: &Node, hop: &Hop) -> Option<Incarnation> {
-    for who in hop.owed_permits() {
-        return_permit(node, hop, who).await;
+/// The cluster's permission for one more connection to this hop: the life that it was given to.
+async fn take_permit(node: &Node, hop: &Hop) -> Option<Arc<Life>> {
+    for life in hop.owed_permits() {
+        return_permit(node, hop, &life).await;
     }
     let until = time::Instant::now() + PERMIT_WAIT;
     loop {
         let limit = node.concurrency().per_next_hop;
-        let who = node.presence.incarnation();
-        match node.store.take_permits(who, &hop.name, 1, limit, node.presence.now()).await {
-            Ok(1..) => return Some(who),
+        let life = node.presence.life();
+        match node.store.take_permits(life.incarnation(), &hop.name, 1, limit, node.presence.now()).await {
+            Ok(1..) => return Some(life),
             Ok(0) if time::Instant::now() < until => time::sleep(Duration::from_millis(50)).await,
             Ok(_) => return None,
             Err(_) => {
-                hop.owe_permit(who); // it may have been taken
+                hop.owe_permit(&life); // it may have been taken
                 return None;
             }
         }
     }
 }
 
-async fn return_permit(node: &Node, hop: &Hop, who: Incarnation) {
-    // That of an incarnation that is over went with it; one that the store did not hear of is given back with the next one.
-    if who == node.presence.incarnation() && node.store.return_permits(who, &hop.name, 1).await.is_err() {
-        hop.owe_permit(who);
+async fn return_permit(node: &Node, hop: &Hop, life: &Arc<Life>) {
+    // That of a life that is over went with it; one that the store did not hear of is given back with the next one.
+    if !life.is_over() && node.store.return_permits(life.incarnation(), &hop.name, 1).await.is_err() {
+        hop.owe_permit(life);
     }
 }
 
-/// Carries jobs; has left the hop when it returns, with the connection that is left.
-async fn carry_all(node: &Arc<Node>, hop: &Arc<Hop>, stop: &CancellationToken) -> Option<Connection> {
-    let mut connection: Option<Connection> = None;
-    let mut carried = 0;
+/// Carries jobs; true if another hop waits for the place. Otherwise it has left the hop when it returns.
+async fn carry_all(
+    node: &Arc<Node>,
+    hop: &Arc<Hop>,
+    permit: &mut Option<Arc<Life>>,
+    connection: &mut Option<Connection>,
+    stop: &CancellationToken,
+) -> bool {
+    let (mut on_connection, mut in_turn) = (0, 0);
     loop {
+        if let Some(old) = permit.take_if(|life| life.is_retired()) {
+            // The life in whose name the connection is made ends when nobody needs it.
+            return_permit(node, hop, &old).await;
+            *permit = take_permit(node, hop).await;
+            if permit.is_none() {
+                give_back_all(node, hop.leave(), LaneSignal::None).await;
+                return false;
+            }
+        }
         let mut next = hop.next();
         if next.is_none() {
-            next = wait_for_job(hop, &mut connection, stop).await;
+            next = wait_for_job(node, hop, connection, stop).await;
         }
         let Some(job) = next else {
             if hop.try_leave() {
-                break;
+                return false;
             }
             continue;
         };
-        if stop.is_cancelled() {
-            give_back_all(node, vec![job], LaneSignal::None).await;
-            continue;
-        }
-        let Some(policy) = node.policy() else {
+        let policy = node.policy().filter(|_| !stop.is_cancelled());
+        let Some(policy) = policy else {
             give_back_all(node, vec![job], LaneSignal::None).await;
             continue;
         };
-        if carried >= MOST_MESSAGES
+        if on_connection >= MOST_MESSAGES
             && let Some(old) = connection.take()
         {
             old.quit().await;
-            carried = 0;
+            on_connection = 0;
         }
-        if let Err(unreachable) = carry(node, &policy, hop, &mut connection, &job).await {
+        if let Err(unreachable) = carry(node, &policy, hop, connection, &job).await {
+            *connection = None;
             down(node, &policy, hop, job, &unreachable).await;
-            return None;
+            return false;
         }
-        carried += 1;
         drop(job);
-        if let Some(open) = &mut connection
+        on_connection += 1;
+        in_turn += 1;
+        if let Some(open) = connection
             && !open.recover().await
         {
-            connection = None;
-            carried = 0;
+            *connection = None;
+            on_connection = 0;
+        }
+        if in_turn >= MESSAGES_PER_TURN && node.delivery.places.are_wanted() {
+            return true;
         }
     }
-    connection
 }
 
-/// Waits for a job while watching the connection: one that the far end closes is no good for the next message.
+/// Waits for a job while watching the connection: one that the far end closes is no good for the next message. An idle connection is not kept
+/// while another hop has none.
 async fn wait_for_job(
+    node: &Node,
     hop: &Hop,
     connection: &mut Option<Connection>,
     stop: &CancellationToken,
@@ -130,6 +160,7 @@ async fn wait_for_job(
             () = hop.woken() => (true, false),
             () = open.closed_while_idle() => (false, true),
             () = time::sleep_until(until) => (false, false),
+            () = node.delivery.places.wanted() => (false, false),
             () = stop.cancelled() => (false, false),
         };
         hop.idle_ended();
@@ -201,8 +232,9 @@ async fn settle(
     let found = deliveries.iter().map(|delivery| found(delivery, host, now)).collect();
     let conclusion = conclude(node, policy, job.lease(), found, lane).await;
     let delivered_since = conclusion.next_attempt.is_none().then_some(job.leased.message.received_at);
-    let unsettled = Unsettled { settlement: conclusion.settlement, in_doubt, delivered_since };
-    node.delivery.settler.settle(unsettled, || ()).await;
+    let life = Arc::clone(&job.life);
+    let unsettled = Unsettled { settlement: conclusion.settlement, life, in_doubt, delivered_since };
+    node.delivery.settler.settle(unsettled).await;
 }
 
 /// An attempt that ended on this side: no word of the far end about the message.
@@ -221,7 +253,8 @@ async fn settle_broken(node: &Arc<Node>, policy: &Policy, job: &Job, trouble: Tr
             conclude(node, policy, job.lease(), found, LaneSignal::None).await.settlement
         }
     };
-    node.delivery.settler.settle(Unsettled { settlement, in_doubt, delivered_since: None }, || ()).await;
+    let life = Arc::clone(&job.life);
+    node.delivery.settler.settle(Unsettled { settlement, life, in_doubt, delivered_since: None }).await;
 }
 
 /// No host of the next hop takes mail: the lane is backed off, and what waits for this hop goes back without an attempt.
@@ -237,7 +270,7 @@ async fn down(node: &Arc<Node>, policy: &Policy, hop: &Arc<Hop>, job: Job, unrea
     let waiting = hop.take_all();
     let found = vec![Found::Transient(said); job.leased.entry.recipients.len()];
     let settlement = conclude(node, policy, job.lease(), found, lane).await.settlement;
-    settle_plain(node, settlement).await;
+    settle_plain(node, &job, settlement).await;
     give_back_all(node, waiting, lane).await;
     give_back_all(node, hop.leave(), lane).await;
 }
@@ -245,14 +278,15 @@ async fn down(node: &Arc<Node>, policy: &Policy, hop: &Arc<Hop>, job: Job, unrea
 async fn give_back_all(node: &Arc<Node>, jobs: Vec<Job>, lane: LaneSignal) {
     let Some(policy) = node.policy() else { return };
     for job in jobs {
-        settle_plain(node, give_back(node, &policy, job.lease(), lane)).await;
+        settle_plain(node, &job, give_back(node, &policy, job.lease(), lane)).await;
     }
 }
 
-async fn settle_plain(node: &Node, settlement: Settlement) {
+async fn settle_plain(node: &Node, job: &Job, settlement: Settlement) {
+    let life = Arc::clone(&job.life);
     node.delivery
         .settler
-        .settle(Unsettled { settlement, in_doubt: false, delivered_since: None }, || ())
+        .settle(Unsettled { settlement, life, in_doubt: false, delivered_since: None })
         .await;
 }
 

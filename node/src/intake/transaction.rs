@@ -20,6 +20,7 @@ use crate::{
     events,
     node::Node,
     policy::Policy,
+    presence::Life,
     received::Received,
 };
 
@@ -253,19 +254,19 @@ impl Transaction {
         let offer = node.delivery.offer(&message, &self.policy);
         let kept = offer.keep(&message);
         let chunked = matches!(message.content, NewContent::Chunks(_));
-        let who = node.presence.incarnation();
-        match node.store.enqueue(who, message, offer.indexes(), node.presence.now()).await {
+        let life = node.presence.life();
+        match node.store.enqueue(life.incarnation(), message, offer.indexes(), node.presence.now()).await {
             Ok(Enqueued { leases, duplicate: _ }) => {
                 if leases.iter().any(Option::is_none) {
                     node.activator.activate(self.id).await;
                 }
-                node.delivery.start(offer, kept, who, &leases);
+                node.delivery.start(offer, kept, &life, &leases);
                 Ok(())
             }
             Err(error) => {
                 let certain = !matches!(error, StoreError::Unavailable(_));
                 if !certain {
-                    self.withdraw(node).await;
+                    self.withdraw(node, life).await;
                 } else if chunked {
                     let _ = node.store.drop_chunks(self.id).await; // they go away by themselves if this fails
                 }
@@ -277,12 +278,12 @@ impl Transaction {
 
     /// queue.md: otherwise the client's retry and the stored copy would both be delivered. One that cannot be confirmed counts as an attempt
     /// in flight; it is repeated in the background.
-    async fn withdraw(&self, node: &Node) {
+    async fn withdraw(&self, node: &Node, life: Arc<Life>) {
         match node.store.withdraw(self.id, node.presence.now()).await {
             Ok(Withdrawn::Removed | Withdrawn::NotThere | Withdrawn::TooLate) => {}
             Err(error) => {
                 events::StoreTrouble { doing: "withdraw a message in doubt", error: &error }.emit();
-                node.activator.withdraw(self.id).await;
+                node.activator.withdraw(self.id, life).await;
             }
         }
     }

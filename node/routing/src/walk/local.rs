@@ -100,7 +100,7 @@ impl<'a, T: Trace> Walk<'a, T> {
         if let (UnknownRecipients::Forward(forward), Some(destination)) =
             (&domain.unknown_recipients, &destinations.forward)
             && self.forwards(forward, pending, domain).is_ok()
-            && (destination.route.is_ok() || destinations.local.is_none())
+            && (destination.is_ok() || destinations.local.is_none())
         {
             self.trace.step(|| Step::Forwards { host: forward.host.clone() });
             return self.delivery(address, (forward.queue.clone(), destination), Reason::Postmaster);

@@ -126,5 +126,5 @@ fn a_decision_names_the_resource_the_mode_and_the_generation() {
     let delivery = &decision.accepted().unwrap().deliveries[0];
     assert_eq!(delivery.route.origin, "MailDomain mail/example-com");
     assert_eq!((delivery.mode.hold, delivery.mode.generation), (None, 7));
-    assert_eq!((delivery.reason, &delivery.waits), (Reason::Local, &None));
+    assert_eq!((delivery.reason, &delivery.route.waits), (Reason::Local, &None));
 }

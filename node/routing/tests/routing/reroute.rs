@@ -8,7 +8,7 @@ use crate::fixtures::{domain, mailbox, path, patterns, router, rule};
 
 fn stored(origin: &str) -> Route {
     let next_hop: NextHop = "smtp:old.example:25".parse().unwrap();
-    Route { next_hop, origin: origin.to_owned() }
+    Route { next_hop, origin: origin.to_owned(), waits: None }
 }
 
 fn again(router: &Router, recipient: &str, from: Option<&str>, origin: &str) -> Rerouted {

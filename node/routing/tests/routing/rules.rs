@@ -120,7 +120,7 @@ fn a_rule_that_needs_what_is_not_built_takes_the_mail_and_never_sends_it_without
     let delivery = &decision.accepted().unwrap().deliveries[0];
     assert_eq!(delivery.route.origin, "RelayRule mail/secure");
     assert_eq!(
-        delivery.waits.as_deref(),
+        delivery.route.waits.as_deref(),
         Some("RelayRule mail/secure asks for relay.authentication, relay.tls.verify, which is not built yet")
     );
 }
