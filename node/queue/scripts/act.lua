@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- What a person does to one entry. KEYS: as in common.lua. ARGV: 3 entry key, 4 'hold' | 'release' | 'retry'.
+-- What a person does to one entry. KEYS: as in common/keys.lua. ARGV: 3 entry key, 4 'hold' | 'release' | 'retry'.
 -- Returns {0} not there | {1} done | {2} busy | {3} not applicable.
 -- Atomic because an attempt may begin at any moment.
 local key, act = ARGV[3], ARGV[4]

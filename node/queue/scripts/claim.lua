@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Claims what a queue holds for OnRequest and Scheduled. KEYS: as in common.lua.
+-- Claims what a queue holds for OnRequest and Scheduled. KEYS: as in common/keys.lua.
 -- ARGV: 3 incarnation, 4 claim id, 5 queue hash, 6 most entries to list.
 -- Returns {4} departed | {0} another has it | {1, entry keys in hold order}.
 -- Atomic because one session has it, and its range is of one moment.

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Activates, withdraws and settles: a batch of steps, each on its own.
--- KEYS: as in common.lua, then the keys of chunked contents.
+-- KEYS: as in common/keys.lua, then the keys of chunked contents.
 -- ARGV: 3 how many, 4 how long a tombstone lasts; per step its kind and what that needs:
 --   'a' id; 'w' id, number of its content key;
 --   's' a packed control record (CONTROL below), number of its content key, body or '', records of the parts of a split; with a child:

@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- Counts entries by state. KEYS: as in common.lua. ARGV: 3 queue hash or '' for all.
+-- Counts entries by state. KEYS: as in common/keys.lua. ARGV: 3 queue hash or '' for all.
 -- Returns {incoming, due, deferred, held, active, then held and not free per reason (of one queue only)}.
 -- Atomic because the sum must be of one moment.
 local hash = ARGV[3]

@@ -1,6 +1,6 @@
 #!lua
 -- Enqueues a batch of messages, each on its own: one that is refused harms no other.
--- KEYS: as in common.lua, then the keys of chunked contents.
+-- KEYS: as in common/keys.lua, then the keys of chunked contents.
 -- ARGV: 3 how many; per message: incarnation, id, number of its content key or 0, check of its chunks or '', message record, content,
 -- how many entries, and their records (state 5 where a lease is wanted at once, else 1).
 -- Returns per message {1, token or 0 per entry} | {2} there already | {3} withdrawn | {4} departed | {5, why} refused.

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Ends a run. KEYS: as in common.lua. ARGV: 3 incarnation, 4 key, 5 token, 6 started or '', 7 missed or '', 8 next or ''.
+-- Ends a run. KEYS: as in common/keys.lua. ARGV: 3 incarnation, 4 key, 5 token, 6 started or '', 7 missed or '', 8 next or ''.
 -- Returns {1} done | {2} stale. Atomic because the lease decides whether it counts.
 local who, key, token = ARGV[3], ARGV[4], tonumber(ARGV[5])
 local owner, raw = call('HGET', K.job_owners, key), call('HGET', K.jobs, key)

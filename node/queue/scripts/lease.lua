@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Leases entries to an incarnation: those that need attention, then lanes in turn; or the entries of a claim.
--- KEYS: as in common.lua.
+-- KEYS: as in common/keys.lua.
 -- ARGV: 3 incarnation, 4 most entries, 5 most per lane, 6 claim id or '', 7 lanes to skip (8 octets each), 8 most to move, 9 most octets.
 -- Returns {4} departed | {1, keys put into quarantine, then per entry: key, record, message record, content or '', flags (1 attend, 2 probe)}.
 -- Atomic because an entry must have one lease, and its lane one probe.

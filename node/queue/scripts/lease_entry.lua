@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Leases one entry, whatever its lane or hold.
--- KEYS: as in common.lua. ARGV: 3 incarnation, 4 entry key.
+-- KEYS: as in common/keys.lua. ARGV: 3 incarnation, 4 entry key.
 -- Returns {4} departed | {0} not there or busy | {1, record, message record, content or ''}.
 -- Atomic because an entry must have one lease.
 local who, key = ARGV[3], ARGV[4]

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Leases jobs whose time has come. KEYS: as in common.lua. ARGV: 3 incarnation, 4 most.
+-- Leases jobs whose time has come. KEYS: as in common/keys.lua. ARGV: 3 incarnation, 4 most.
 -- Returns {4} departed | {1, then per job: key, record, token}.
 -- Atomic because one node runs a job at a time.
 local who = ARGV[3]

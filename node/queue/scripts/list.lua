@@ -1,5 +1,5 @@
 #!lua flags=no-writes
--- Lists a part of one bucket, or one entry. KEYS: as in common.lua.
+-- Lists a part of one bucket, or one entry. KEYS: as in common/keys.lua.
 -- ARGV: 3 queue hash or '', 4 state or 0, 5 bucket (0-15), 6 cursor, 7 about how many; or 3 entry key, alone.
 -- Returns {next cursor (text), then per entry: key, record, message record or '', state, reason it is held for, its lane's back-off}.
 -- Atomic because state and back-off must be of one moment.

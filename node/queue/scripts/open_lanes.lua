@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Opens the backed-off lanes that have something due: one part of them.
--- KEYS: as in common.lua. ARGV: 3 queue hash or '', 4 cursor, 5 about how many.
+-- KEYS: as in common/keys.lua. ARGV: 3 queue hash or '', 4 cursor, 5 about how many.
 -- Returns {how many entries are due in the lanes that were opened, next cursor (text)}.
 -- Atomic because an attempt may end, and back a lane off or open it, at any moment.
 local only = ARGV[3]

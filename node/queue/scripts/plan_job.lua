@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Makes a job known or moves its nominal time. KEYS: as in common.lua. ARGV: 3 key, 4 nominal time. Returns {1}.
+-- Makes a job known or moves its nominal time. KEYS: as in common/keys.lua. ARGV: 3 key, 4 nominal time. Returns {1}.
 -- A job is: nominal time, last run + 1 or 0, missed run + 1 or 0. Its owner, while leased: incarnation and token.
 -- Atomic because a run may begin at any moment.
 local key, nominal = ARGV[3], tonumber(ARGV[4])

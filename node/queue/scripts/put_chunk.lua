@@ -1,5 +1,5 @@
 #!lua
--- Stores one chunk of content before its message. KEYS: as in common.lua, then 59 the content's key.
+-- Stores one chunk of content before its message. KEYS: as in common/keys.lua, then 59 the content's key.
 -- ARGV: 3 message id, 4 index, 5 octets and CRC-32 (four octets each), 6 the chunk, 7 how long it is kept (ms). Returns {1}.
 -- Atomic because chunks of an enqueued message must not change or get an end.
 local id = ARGV[3]

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Puts aside a leased entry whose body or message the node cannot read.
--- KEYS: as in common.lua. ARGV: 3 incarnation, 4 entry key, 5 token. Returns {1} done | {2} no longer leased so.
+-- KEYS: as in common/keys.lua. ARGV: 3 incarnation, 4 entry key, 5 token. Returns {1} done | {2} no longer leased so.
 -- Atomic because its lease ends with it.
 local key = ARGV[4]
 local e = read_entry(key, call('HGET', bucket(key), key))

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Ends dead incarnations, or one by name, and prunes what is over; a bounded part of it.
--- KEYS: as in common.lua. ARGV: 3 incarnation to end or '', 4 most entries, 5 how long the mark of a departed one is kept.
+-- KEYS: as in common/keys.lua. ARGV: 3 incarnation to end or '', 4 most entries, 5 how long the mark of a departed one is kept.
 -- Returns {incarnations found dead, leases given back, entries activated, 1 if more is left to do}.
 -- Atomic because what an incarnation held must not be seen both its own and given back.
 local only, most, keep = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Records a release; moves nothing. KEYS: as in common.lua (ARGV 1 is the time of the release).
+-- Records a release; moves nothing. KEYS: as in common/keys.lua (ARGV 1 is the time of the release).
 -- ARGV: 3 release id, 4 reason, 5 queue hash or '*', 6 most releases kept in a list. Returns {how many entries it freed}.
 -- Atomic because the high-water and the count must be of one moment.
 local id, reason, scope, most = ARGV[3], tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Sets an incarnation's reservation in the byte budget. KEYS: as in common.lua.
+-- Sets an incarnation's reservation in the byte budget. KEYS: as in common/keys.lua.
 -- ARGV: 3 incarnation, 4 octets, 5 room or ''. Returns {1} done | {0} no room | {4} departed.
 -- Atomic because the sum over all incarnations decides.
 local who, octets, room = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5])

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Takes permits back. KEYS: as in common.lua. ARGV: 3 incarnation, 4 next hop, 5 how many. Returns {1}.
+-- Takes permits back. KEYS: as in common/keys.lua. ARGV: 3 incarnation, 4 next hop, 5 how many. Returns {1}.
 -- Atomic because all holders of a next hop stand in one record.
 local raw, rest = call('HGET', K.permits, ARGV[4]) or '', {}
 for at = 1, #raw, 20 do

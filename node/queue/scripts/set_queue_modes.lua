@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Sets queue modes where the generation is greater. KEYS: as in common.lua.
+-- Sets queue modes where the generation is greater. KEYS: as in common/keys.lua.
 -- ARGV: 3 how many; per queue its hash, reason or 0, generation. Returns {1}.
 -- Atomic because the comparison and the change are one.
 for at = 4, 3 + 3 * tonumber(ARGV[3]), 3 do

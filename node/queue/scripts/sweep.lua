@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Makes deferred entries due and opens their lanes, or holds due and deferred ones: of one bucket, one part.
 -- A lane of what is due already is opened by open_lanes.lua, which comes first; here only that of what a release has made due meanwhile.
--- KEYS: as in common.lua. ARGV: 3 'retry' | 'hold', 4 queue hash or '', 5 bucket (0-15), 6 cursor, 7 about how many.
+-- KEYS: as in common/keys.lua. ARGV: 3 'retry' | 'hold', 4 queue hash or '', 5 bucket (0-15), 6 cursor, 7 about how many.
 -- Returns {how many, next cursor (text)}.
 -- Atomic because an attempt may begin at any moment.
 local act, only, name = ARGV[3], ARGV[4], KEYS[tonumber(ARGV[5]) + 1]

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Grants connection permits of a next hop. KEYS: as in common.lua.
+-- Grants connection permits of a next hop. KEYS: as in common/keys.lua.
 -- ARGV: 3 incarnation, 4 next hop, 5 wanted, 6 limit. Returns {4} departed | {1, granted}.
 -- Atomic because the sum over live incarnations decides.
 local who, hop = ARGV[3], ARGV[4]

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Takes from a rate. KEYS: as in common.lua. ARGV: 3 key, 4 wanted, 5 limit, 6 per (ms). Returns {granted}.
+-- Takes from a rate. KEYS: as in common/keys.lua. ARGV: 3 key, 4 wanted, 5 limit, 6 per (ms). Returns {granted}.
 -- Atomic because several nodes take from one window.
 local key, per = ARGV[3], tonumber(ARGV[6])
 local raw = call('HGET', K.rates, key)

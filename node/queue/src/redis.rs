@@ -2,7 +2,7 @@
 //!
 //! Every operation is one function inside the server (`scripts/*.lua`), so it is atomic; with `appendfsync always` its reply says that it is
 //! durable. Intake goes in batches over a connection of its own ([`intake`]); everything else shares another. What is where is said at
-//! the head of `scripts/common.lua`. While the server is away every operation fails within the time limit, and works again when it is back.
+//! the head of `scripts/common/keys.lua`. While the server is away every operation fails within the time limit, and works again when it is back.
 
 mod check;
 mod gateways;

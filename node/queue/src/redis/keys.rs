@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 /// Buckets of records, and as many of inline contents: hashes small enough to be moved and scanned in parts.
 pub(super) const BUCKETS: usize = 16;
 
-/// What stands behind the buckets, in the order in which `common.lua` names it.
+/// What stands behind the buckets, in the order in which `common/keys.lua` names it.
 const INDEXES: [&str; 26] = [
     "due", "held", "owned", "deferred", "attend", "ready", "wait", "backed", "drain", "lanes", "queues",
     "releases", "relids", "claims", "hb", "cnt", "budget", "permits", "rates", "ratex", "facts", "factx",

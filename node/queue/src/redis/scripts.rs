@@ -1,7 +1,25 @@
 //! The functions that run inside Redis: their sources, put together with what they share, and the names by which they are called. No I/O.
 
-/// What is put in front of every function.
-const COMMON: &str = include_str!("../../scripts/common.lua");
+/// What is put in front of every function, in an order in which each part stands behind those that it uses. All of them are locals of the
+/// one chunk that a function is; Lua allows it 200.
+const COMMON: [&str; 16] = [
+    include_str!("../../scripts/common/keys.lua"),
+    include_str!("../../scripts/common/counters.lua"),
+    include_str!("../../scripts/common/indexes.lua"),
+    include_str!("../../scripts/common/lanes.lua"),
+    include_str!("../../scripts/common/queues.lua"),
+    include_str!("../../scripts/common/batch.lua"),
+    include_str!("../../scripts/common/incarnations.lua"),
+    include_str!("../../scripts/common/messages.lua"),
+    include_str!("../../scripts/common/entries.lua"),
+    include_str!("../../scripts/common/releases.lua"),
+    include_str!("../../scripts/common/claims.lua"),
+    include_str!("../../scripts/common/holds.lua"),
+    include_str!("../../scripts/common/leases.lua"),
+    include_str!("../../scripts/common/quarantine.lua"),
+    include_str!("../../scripts/common/ripening.lua"),
+    include_str!("../../scripts/common/contents.lua"),
+];
 
 macro_rules! functions {
     ($($variant:ident => $file:literal),* $(,)?) => {
@@ -82,5 +100,5 @@ impl Library {
 /// The first line, `#!lua` and its flags, has to stay the first.
 fn whole(source: &str) -> String {
     let (flags, body) = source.split_once('\n').unwrap_or(("#!lua", source));
-    format!("{flags}\n{COMMON}\n{body}")
+    format!("{flags}\n{}\n{body}", COMMON.join("\n"))
 }

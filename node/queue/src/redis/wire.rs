@@ -13,10 +13,10 @@ use crate::{
 /// The version of both heads.
 const FORMAT: u8 = 1;
 
-/// Octets of an entry's head: `ENTRY_SIZE` in `common.lua`.
+/// Octets of an entry's head: `ENTRY_SIZE` in `common/entries.lua`.
 const ENTRY_HEAD: usize = 107;
 
-/// Octets of a message's head: `MESSAGE_SIZE` in `common.lua`.
+/// Octets of a message's head: `MESSAGE_SIZE` in `common/messages.lua`.
 const MESSAGE_HEAD: usize = 28;
 
 /// The greatest number that Lua holds exactly; as a time it means "never".
