@@ -20,10 +20,11 @@ test: ## install what the tests need, run them all
 	@$(CARGO) build --locked --workspace --bins
 	@$(CARGO) test --locked --workspace --no-fail-fast
 
-bench: ## intake and end to end, beside a tuned Postfix (target/bench/relay.json)
+bench: ## intake and end to end beside a tuned Postfix, deliveries beside a dead next hop (target/bench/*.json)
 	@.ci/setup
 	@$(CARGO) build --locked --release -p posthouse-operator -p posthouse-node --bins
 	@$(CARGO) bench --locked -p posthouse-tests --bench relay -- $(ARGS)
+	@$(CARGO) bench --locked -p posthouse-tests --bench lanes -- $(ARGS)
 
 bench-probe: ## durable writes: redb, a log, Redis and Valkey (decision 0001)
 	@.ci/setup

@@ -142,6 +142,32 @@ impl TookOver {
     }
 }
 
+/// A member of a group gets nothing of a message that the others get.
+pub struct MemberUnreachable<'a> {
+    /// The message.
+    pub id: MessageId,
+    /// The group, as the client named it.
+    pub group: &'a dyn Display,
+    /// The member.
+    pub member: &'a dyn Display,
+    /// What the member alone would have been answered.
+    pub reply: &'a Reply,
+}
+
+impl MemberUnreachable<'_> {
+    /// Says it.
+    pub fn emit(&self) {
+        warn!(
+            event = "member_unreachable",
+            id = %self.id,
+            group = %self.group,
+            member = %self.member,
+            reply = %self.reply,
+            effect = "the other members get the message, this one does not"
+        );
+    }
+}
+
 /// A session ended.
 pub struct SessionEnded<'a> {
     /// The client.

@@ -54,6 +54,12 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// What the queue at a place (`--redis URL`, `--state DIR`, or both) holds.
+    pub fn of(place: &[&str]) -> Result<Self> {
+        let output = queue(&[&["counts", "-o", "json"], place].concat())?;
+        serde_json::from_str(&output).with_context(|| format!("queue counts said {output:?}"))
+    }
+
     /// All that is queued.
     #[must_use]
     pub fn queued(&self) -> u64 {
@@ -113,22 +119,23 @@ impl Gateway {
 
     /// What the queue holds, by the queue command. Works while nodes run and while none does.
     pub fn counts(&self) -> Result<Counts> {
-        let output = self.queue(&["counts", "-o", "json"])?;
-        serde_json::from_str(&output).with_context(|| format!("queue counts said {output:?}"))
+        let state = self.state();
+        Counts::of(&self.place(&state)?)
     }
 
     /// Runs `posthouse-node queue ARGUMENTS` on this gateway's store; fails unless it exits 0.
     pub fn queue(&self, arguments: &[&str]) -> Result<String> {
-        let mut command = Command::new(binaries::product("posthouse-node")?);
-        command.arg("queue").args(arguments);
-        match &self.options.redis {
-            Some(url) => command.arg("--redis").arg(url),
-            None => command.arg("--state").arg(self.state()),
-        };
-        let output = command.output()?;
-        let errors = String::from_utf8_lossy(&output.stderr);
-        ensure!(output.status.success(), "queue {arguments:?} ended with {}: {errors}", output.status);
-        Ok(String::from_utf8(output.stdout)?)
+        let state = self.state();
+        queue(&[arguments, &self.place(&state)?].concat())
+    }
+
+    /// Where the queue is, for a queue command.
+    fn place<'s>(&'s self, state: &'s Path) -> Result<Vec<&'s str>> {
+        let mut place = vec!["--state", state.to_str().context("a temporary folder has a name in UTF-8")?];
+        if let Some(url) = &self.options.redis {
+            place.extend(["--redis", url]);
+        }
+        Ok(place)
     }
 
     /// The metrics of one node.
@@ -157,6 +164,14 @@ impl Gateway {
         let file = self.state().join("local.json");
         self.operator.until("the gateway to be ready", wait::SOON, || Ok(file.exists().then_some(())))
     }
+}
+
+/// Runs `posthouse-node queue ARGUMENTS`; fails unless it exits 0.
+pub fn queue(arguments: &[&str]) -> Result<String> {
+    let output = Command::new(binaries::product("posthouse-node")?).arg("queue").args(arguments).output()?;
+    let (said, errors) = (String::from_utf8(output.stdout)?, String::from_utf8_lossy(&output.stderr));
+    ensure!(output.status.success(), "queue {arguments:?} ended with {}: {said}{errors}", output.status);
+    Ok(said)
 }
 
 fn launch(manifests: &Path, folder: &Path, options: &Options) -> Result<Child> {

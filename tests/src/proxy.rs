@@ -1,4 +1,5 @@
-//! A TCP proxy in front of a store that loses an answer: the request has been carried out, and who asked never hears of it. Blocking I/O.
+//! A TCP proxy in front of a store. It loses an answer: the request has been carried out, and who asked never hears of it. It keeps everybody
+//! out while somebody looks at the store alone. Blocking I/O.
 
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
@@ -21,6 +22,8 @@ struct Shared {
     /// The next answer that has these octets is lost, and its connection with it.
     needle: Mutex<Option<Vec<u8>>>,
     lost: AtomicUsize,
+    /// New connections are closed at once.
+    shut: AtomicBool,
     ending: AtomicBool,
 }
 
@@ -33,6 +36,7 @@ impl Proxy {
             upstream,
             needle: Mutex::default(),
             lost: AtomicUsize::new(0),
+            shut: AtomicBool::new(false),
             ending: AtomicBool::new(false),
         });
         let accepting = Arc::clone(&shared);
@@ -40,10 +44,20 @@ impl Proxy {
         Ok(Self { address, shared })
     }
 
-    /// Where it listens.
+    /// `redis://127.0.0.1:N`.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn url(&self) -> String {
+        format!("redis://{}", self.address)
+    }
+
+    /// From now on a new connection is closed at once; those that there are go on.
+    pub fn shut(&self) {
+        self.shared.shut.store(true, Ordering::Release);
+    }
+
+    /// New connections are passed on again.
+    pub fn open(&self) {
+        self.shared.shut.store(false, Ordering::Release);
     }
 
     /// The next answer with these octets in it is lost.
@@ -89,6 +103,9 @@ fn accept(listener: &TcpListener, shared: &Arc<Shared>) {
             return;
         }
         let Ok(client) = client else { continue };
+        if shared.shut.load(Ordering::Acquire) {
+            continue;
+        }
         let Ok(server) = TcpStream::connect(shared.upstream) else { continue };
         let (Ok(from_client), Ok(from_server)) = (client.try_clone(), server.try_clone()) else { continue };
         let answers = Arc::clone(shared);

@@ -8,7 +8,7 @@
     reason = "tests say what they expect"
 )]
 
-use posthouse_tests::gateway::{Gateway, Options};
+use posthouse_tests::gateway::{Gateway, Options, queue};
 use posthouse_tests::manifests::{GATEWAY, Manifests};
 use posthouse_tests::sink::{Protocol, Sink, accept_all};
 use posthouse_tests::smtp::Client;
@@ -57,9 +57,38 @@ fn held_mail_stays_until_it_is_released(options: Options) {
 }
 
 #[test]
-fn deleted_mail_is_gone_and_bounced_mail_tells_its_sender() {
+fn deleted_mail_is_gone_and_bounced_mail_tells_its_sender_embedded() {
+    deleted_mail_is_gone_and_bounced_mail_tells_its_sender(Options::default());
+}
+
+#[test]
+fn deleted_mail_is_gone_and_bounced_mail_tells_its_sender_over_redis() {
+    let server = Server::start(Flavor::Redis).unwrap();
+    let options = Options { redis: Some(server.url()), ..Options::default() };
+    deleted_mail_is_gone_and_bounced_mail_tells_its_sender(options);
+}
+
+#[test]
+fn a_queue_in_redis_is_not_taken_for_an_empty_one_on_disk() {
+    let server = Server::start(Flavor::Redis).unwrap();
     let manifests = Manifests::relay_to(DEAD.parse().unwrap()).unwrap();
-    let mut gateway = Gateway::start(manifests.path()).unwrap();
+    let options = Options { redis: Some(server.url()), ..Options::default() };
+    let gateway = Gateway::start_with(manifests.path(), options).unwrap();
+    let id = send(&gateway, 0);
+    attempted(&gateway);
+    let state = gateway.state();
+    let told = queue(&["counts", "--state", state.to_str().unwrap()]).unwrap_err().to_string();
+    assert!(told.contains("--redis URL"), "{told}");
+    // What the store alone can do needs no folder; what has to be said to the sender does, and says so.
+    let told = queue(&["bounce", &id, "--redis", &server.url()]).unwrap_err().to_string();
+    assert!(told.contains("--state DIR"), "{told}");
+    queue(&["delete", &id, "--redis", &server.url()]).unwrap();
+    assert_eq!(gateway.counts().unwrap().queued(), 0);
+}
+
+fn deleted_mail_is_gone_and_bounced_mail_tells_its_sender(options: Options) {
+    let manifests = Manifests::relay_to(DEAD.parse().unwrap()).unwrap();
+    let mut gateway = Gateway::start_with(manifests.path(), options).unwrap();
     let ids: Vec<String> = (0..2).map(|number| send(&gateway, number)).collect();
     attempted(&gateway);
     gateway.queue(&["delete", &ids[0]]).unwrap();

@@ -99,7 +99,9 @@ fn the_node_makes_no_more_connections_than_it_may_and_every_next_hop_has_its_tur
     assert_eq!(connections(&sinks), 2, "both places are taken by connections that wait for a greeting");
 
     // Whoever has a place gets its greeting; the places go on to those that wait, though the first have their connections still.
-    doors.iter().for_each(|door| door.answer(Answer::Greeting));
+    for door in &doors {
+        door.answer(Answer::Greeting);
+    }
     gateway.until_drained(SOON * 2).unwrap();
     assert_eq!(sinks.iter().map(|sink| sink.arrived().len()).collect::<Vec<_>>(), [3, 3, 3, 3]);
 }
@@ -111,9 +113,8 @@ fn entries_whose_lease_nobody_heard_of_are_delivered_all_the_same() {
     let door = Door::new(Answer::Busy);
     let sink = door.sink();
     let manifests = Manifests::relay_to(sink.address()).unwrap();
-    let url = format!("redis://{}", proxy.address());
-    let mut gateway =
-        Gateway::start_with(manifests.path(), Options { redis: Some(url), ..Options::default() }).unwrap();
+    let options = Options { redis: Some(proxy.url()), ..Options::default() };
+    let mut gateway = Gateway::start_with(manifests.path(), options).unwrap();
     // The first attempt is made from memory. The second needs a lease, and its answer, which has the content, is lost: the store has leased
     // the entry to a node that lives on and does not know.
     proxy.lose_answer_with(b"a needle in the content");

@@ -205,7 +205,7 @@ impl Operator {
         let policy = self.node.policy();
         if outcome == Outcome::Failed && policy.is_none() {
             return Ok(Some(
-                "how to tell its sender is not known here: name the folder of a local run with --state",
+                "how to tell its sender is not known here: name the state folder of the run as well, with --state DIR",
             ));
         }
         let leased = self.store().lease_entry(who, id, self.now()).await.inspect_err(|error| {

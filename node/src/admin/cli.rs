@@ -1,6 +1,10 @@
 //! `posthouse-node queue …`: arguments in, one answer on standard output, exit code out.
 
-use std::{io, path::PathBuf, time::Duration};
+use std::{
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand, ValueEnum};
@@ -19,8 +23,8 @@ const AGAIN_AFTER: Duration = Duration::from_millis(50);
 /// Where the queue is, and how to answer.
 #[derive(Args, Debug)]
 pub struct QueueArgs {
-    /// The state folder of a local run; a running node is asked through its socket there
-    #[arg(long, value_name = "DIR", global = true, conflicts_with = "redis")]
+    /// The state folder of a local run; a running node is asked through its socket there. With --redis it only says how senders are told
+    #[arg(long, value_name = "DIR", global = true)]
     state: Option<PathBuf>,
     /// The Redis or Valkey that holds the queue
     #[arg(long, value_name = "URL", global = true)]
@@ -120,14 +124,14 @@ pub async fn run(args: QueueArgs) -> anyhow::Result<u8> {
     let request = verb.request()?;
     let (gateway, answer) = match (state, redis) {
         (Some(state), None) => ask_state(&state, gateway.as_deref(), &request).await?,
-        (None, Some(url)) => ask_redis(&url, gateway.as_deref(), &request).await?,
-        _ => bail!("say where the queue is: --state DIR (a local run) or --redis URL"),
+        (state, Some(url)) => ask_redis(&url, state.as_deref(), gateway.as_deref(), &request).await?,
+        (None, None) => bail!("say where the queue is: --state DIR (a local run) or --redis URL"),
     };
     Ok(say(&answer, &gateway, output))
 }
 
 async fn ask_state(
-    state: &std::path::Path,
+    state: &Path,
     gateway: Option<&str>,
     request: &Request,
 ) -> anyhow::Result<(String, Answer)> {
@@ -142,6 +146,13 @@ async fn ask_state(
             Err(error) => {
                 return Err(error).with_context(|| format!("cannot ask the node at {}", path.display()));
             }
+        }
+        if !found.folder.join(locate::QUEUE).exists() {
+            bail!(
+                "{} has no queue of gateway {}: if its nodes were started with --redis URL, name that here as well",
+                state.display(),
+                found.gateway
+            );
         }
         // No node answers: if none holds the queue, it is ours as long as we look.
         match crate::stores::embedded_now(&found.folder).await {
@@ -168,11 +179,24 @@ fn may_ask_again(error: &io::Error, request: &Request) -> bool {
     }
 }
 
-async fn ask_redis(url: &str, gateway: Option<&str>, request: &Request) -> anyhow::Result<(String, Answer)> {
+async fn ask_redis(
+    url: &str,
+    state: Option<&Path>,
+    gateway: Option<&str>,
+    request: &Request,
+) -> anyhow::Result<(String, Answer)> {
     let found = crate::stores::gateways(url).await?;
     let (gateway, queue_id) = locate::one(found, |(gateway, _)| gateway.as_str(), gateway)?;
+    let config = match state {
+        Some(state) => Some(
+            locate::one(locate::all(state)?, |found| found.gateway.as_str(), Some(&gateway))?
+                .folder
+                .join(locate::CONFIG),
+        ),
+        None => None,
+    };
     let store = crate::stores::redis(url, &gateway, &queue_id).await?;
-    let operator = Operator::beside(store, None).await?;
+    let operator = Operator::beside(store, config.as_deref()).await?;
     let answer = operator.carry_out(request).await;
     operator.leave().await;
     Ok((gateway, answer))

@@ -115,6 +115,10 @@ impl Transaction {
                 if self.deliveries + acceptance.deliveries.len() > MOST_DELIVERIES {
                     return Err(smtp_reply::too_many_recipients());
                 }
+                for unreachable in &acceptance.unreachable {
+                    let (member, reply) = (&unreachable.recipient, &unreachable.refusal.reply);
+                    events::MemberUnreachable { id: self.id, group: &forward_path, member, reply }.emit();
+                }
                 self.deliveries += acceptance.deliveries.len();
                 self.size_limit = self.size_limit.min(acceptance.message_size);
                 self.named.push(Named { forward_path, deliveries: acceptance.deliveries });
