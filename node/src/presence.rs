@@ -209,7 +209,7 @@ impl Presence {
                     events::TookOver { reaped }.emit();
                 }
                 Err(error) => {
-                    events::StoreTrouble { doing: "give back leases in doubt", error: &error }.emit()
+                    events::StoreTrouble { doing: "give back leases in doubt", error: &error }.emit();
                 }
             }
         }
