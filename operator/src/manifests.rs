@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use posthouse_compiler::{Claims, Compilation, Context, ObjectKey, Verdict, compile};
+use posthouse_compiler::{Compilation, Context, ObjectKey, Severity, Standing, Verdict, compile};
 use posthouse_config::Snapshot;
+use posthouse_crds::Kind;
 
 use crate::{
     failure::Failure,
@@ -43,16 +44,46 @@ impl Judged {
 
 /// Reads and judges a folder once.
 pub(crate) fn judge_folder(path: &Path) -> Result<Judged, Failure> {
-    Ok(judge(&Reader::new(path).read()?, Claims::default()))
+    Ok(judge(&Reader::new(path).read()?, &Context::default()))
 }
 
-/// Judges what was read. `claims` is what the judgement before said about who holds what.
-pub(crate) fn judge(reading: &Reading, claims: Claims) -> Judged {
-    let compilation = compile(&reading.resources(), &Context { claims, ..Context::default() });
+/// Judges what was read.
+pub(crate) fn judge(reading: &Reading, context: &Context) -> Judged {
+    let compilation = compile(&reading.resources(), context);
     let mut findings = reading.findings.clone();
     findings.extend(compilation.verdicts.iter().map(|verdict| finding(verdict, reading)));
     findings.sort();
     Judged { findings, compilation }
+}
+
+/// What holds meanwhile of the resources that are refused, for a run that goes on: one line for each.
+pub(crate) fn standing(compilation: &Compilation, reading: &Reading) -> Vec<Finding> {
+    let finding = |((kind, key), standing): (&(Kind, ObjectKey), &Standing)| {
+        let (reason, message) = match (standing, kind) {
+            (Standing::Kept, _) => {
+                ("StaysInForce", "what was programmed of it before stays in force until it is corrected")
+            }
+            (Standing::Nothing, Kind::RelayRule) => (
+                "NotInForce",
+                "nothing of it was programmed before that could stay in force: until it is corrected, mail goes as the other \
+                 rules say",
+            ),
+            (Standing::Nothing, _) => (
+                "NotInForce",
+                "nothing of it was programmed before that could stay in force: until it is corrected, its mail gets 451",
+            ),
+        };
+        let identity = Identity { kind: kind.name().to_owned(), key: key.clone() };
+        Finding {
+            resource: Some(identity.to_string()),
+            severity: Severity::Warning,
+            field: None,
+            reason: reason.to_owned(),
+            message: message.to_owned(),
+            place: reading.documents.get(&identity).map(|document| document.place(None)),
+        }
+    };
+    compilation.standing.iter().map(finding).collect()
 }
 
 fn finding(verdict: &Verdict, reading: &Reading) -> Finding {

@@ -51,6 +51,16 @@ spec:
     - {name: smtp, port: 25, protocol: Smtp}
 ";
 
+const DOMAIN: &str = "apiVersion: posthouse.dev/v1alpha1
+kind: MailDomain
+metadata: {name: example-com, namespace: mail}
+spec:
+  gatewayRef: {name: edge}
+  domain: example.com
+  recipients: {users: [{name: alice}]}
+  localDelivery: {lmtp: {host: 127.0.0.1, port: 24}}
+";
+
 /// A folder with the operator's program beside a node of ours, manifests and a state.
 struct House {
     folder: tempfile::TempDir,
@@ -103,6 +113,13 @@ impl House {
 
     fn node(&self) -> Node {
         LocalRun::read(&self.local_json()).unwrap().nodes.remove(0)
+    }
+
+    /// The snapshot that holds.
+    fn published(&self) -> String {
+        let config = self.path("state/gateways/mail.edge/config");
+        let hash = fs::read_to_string(config.join("current")).unwrap();
+        fs::read_to_string(config.join(format!("{}.json", hash.trim()))).unwrap()
     }
 
     fn heard(&self) -> String {
@@ -291,6 +308,46 @@ fn what_was_good_in_a_run_before_holds_where_the_manifest_is_refused_now() {
     let operator = house.start_ready();
     let log = operator.log().unwrap();
     assert!(log.contains("the gateway starts with the last configuration that was good"), "{log}");
+}
+
+#[test]
+fn a_domain_that_is_refused_now_keeps_what_it_had_even_over_a_restart() {
+    let house = House::new(NODE);
+    house.write("domain.yaml", DOMAIN);
+    let mut operator = house.start_ready();
+    assert!(house.published().contains("alice"));
+
+    // Its form is right, its meaning is not: nothing says where mail of users goes.
+    let wrong = DOMAIN.lines().filter(|line| !line.contains("lmtp")).collect::<Vec<_>>().join("\n");
+    house.write("domain.yaml", &wrong.replace("alice", "carol"));
+    let log = house.path("operator.log");
+    let kept = "Warning MailDomain mail/example-com: StaysInForce: what was programmed of it before stays";
+    operator.until(kept, SOON, || Ok(fs::read_to_string(&log)?.contains(kept).then_some(()))).unwrap();
+    assert!(house.published().contains("alice") && !house.published().contains("carol"));
+    assert_eq!(operator.terminate(SOON).unwrap().code(), Some(0));
+
+    let mut operator = house.start_ready();
+    assert_eq!(fs::read_to_string(&log).unwrap().matches(kept).count(), 2, "each run says it, once");
+    assert!(house.published().contains("alice") && !house.published().contains("carol"));
+
+    house.write("domain.yaml", &DOMAIN.replace("alice", "carol"));
+    operator.until("the cure", SOON, || Ok(house.published().contains("carol").then_some(()))).unwrap();
+    let resolved = "Resolved MailDomain mail/example-com: StaysInForce";
+    operator
+        .until(resolved, SOON, || Ok(fs::read_to_string(&log)?.contains(resolved).then_some(())))
+        .unwrap();
+}
+
+#[test]
+fn a_domain_that_was_never_right_gets_451_and_the_log_says_so() {
+    let house = House::new(NODE);
+    house.write("domain.yaml", &DOMAIN.replace("localDelivery", "# localDelivery"));
+    let operator = house.start_ready();
+    let log = operator.log().unwrap();
+    let told = "Warning MailDomain mail/example-com: NotInForce: nothing of it was programmed before that could stay in force: \
+                until it is corrected, its mail gets 451";
+    assert!(log.contains(told), "{log}");
+    assert!(house.published().contains(r#""suspended":true"#));
 }
 
 #[test]

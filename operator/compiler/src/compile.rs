@@ -9,12 +9,14 @@ use ipnet::IpNet;
 use kube::Resource;
 use posthouse_config::Snapshot;
 use posthouse_crds::{GatewayRef, Kind, MailGateway};
+use posthouse_model::Domain;
 
 use crate::{
     claims::{Claimant, winner},
     domain, gateway,
     gateway::Gateway,
     others,
+    previous::{self, Standing},
     reason::Reason,
     resources::{Claim, Claims, Context, Environment, ObjectKey, Resources, Secrets, has_key},
     rule, snapshot, syntax,
@@ -30,6 +32,8 @@ pub struct Compilation {
     pub snapshots: BTreeMap<ObjectKey, Snapshot>,
     /// Everything worth saying, sorted by resource.
     pub verdicts: Vec<Verdict>,
+    /// What becomes of refused domains and rules, where that is not told by the verdicts alone.
+    pub standing: BTreeMap<(Kind, ObjectKey), Standing>,
     /// Who holds what: for the [`Context`] of the next compilation.
     pub claims: Claims,
 }
@@ -55,8 +59,9 @@ pub fn compile(resources: &Resources, context: &Context) -> Compilation {
     let rules = rule::check(&input, &gateways, &mut report);
     others::check(&input, &gateways, &mut report);
 
-    let snapshots = snapshot::build(&gateways, &domains, &rules);
-    Compilation { snapshots, verdicts: report.into_verdicts(), claims }
+    let kept = previous::keep(&input, &gateways, (&domains, &rules), &claims, &report);
+    let snapshots = snapshot::build(&gateways, &domains, &rules, &kept);
+    Compilation { snapshots, verdicts: report.into_verdicts(), standing: kept.standing, claims }
 }
 
 /// The objects of a kind with their keys, in the order of these.
@@ -183,6 +188,25 @@ impl<'a> Input<'a> {
         Some(Host { name, withheld })
     }
 
+    /// Whether a resource of a namespace may use a domain name at a gateway.
+    pub(crate) fn grants(&self, gateway: &Gateway<'_>, namespace: &str, name: &Domain) -> bool {
+        gateway.grants.allow(&self.namespaces, &gateway.key.namespace, namespace, name)
+    }
+
+    /// Whether a host that was compiled before may be connected to now as well, without any check that is not built yet.
+    pub(crate) fn still_allows(&self, gateway: &Gateway<'_>, namespace: &str, host: &str) -> bool {
+        let written = match self.context.environment {
+            Environment::Cluster => host.strip_suffix(&format!(".{namespace}.svc")),
+            Environment::Local => None,
+        };
+        let is_listed = [Some(host), written]
+            .into_iter()
+            .flatten()
+            .any(|host| self.is_allowed_host(gateway, namespace, host));
+        let is_own = *namespace == gateway.key.namespace;
+        is_own || is_listed || host.parse::<IpAddr>().is_ok() && self.may_connect(gateway, namespace, host)
+    }
+
     fn is_allowed_host(&self, gateway: &Gateway<'_>, namespace: &str, host: &str) -> bool {
         gateway.allowed_hosts.iter().any(|(namespaces, hosts)| {
             hosts.iter().any(|allowed| allowed == host)
@@ -274,10 +298,9 @@ impl<'a> Gateways<'a> {
         report: &mut Report,
     ) -> Attachment {
         let own = &subject.key.namespace;
-        let key = ObjectKey::new(reference.namespace.as_ref().unwrap_or(own), &reference.name);
-        let found =
-            self.by_key.get(&key).and_then(|place| self.all.get(*place).map(|gateway| (*place, gateway)));
-        let Some((place, gateway)) = found else {
+        let key = target(subject.key, reference);
+        let found = self.place(subject.key, reference);
+        let Some((place, gateway)) = found.and_then(|place| Some((place, self.at(place)?))) else {
             let message = format!("there is no MailGateway {key}: create it, or correct spec.gatewayRef");
             report.say(subject, "spec.gatewayRef", Reason::GatewayNotFound, message);
             return Attachment::Nowhere;
@@ -299,8 +322,18 @@ impl<'a> Gateways<'a> {
         Attachment::To(place)
     }
 
+    /// The place of the gateway that a resource names, if it is there.
+    pub(crate) fn place(&self, key: &ObjectKey, reference: &GatewayRef) -> Option<usize> {
+        self.by_key.get(&target(key, reference)).copied()
+    }
+
     /// The gateway at a place that [`attach`](Self::attach) gave.
     pub(crate) fn at(&self, place: usize) -> Option<&Gateway<'a>> {
         self.all.get(place)
     }
+}
+
+/// The key of the gateway that a resource names.
+fn target(key: &ObjectKey, reference: &GatewayRef) -> ObjectKey {
+    ObjectKey::new(reference.namespace.as_ref().unwrap_or(&key.namespace), &reference.name)
 }

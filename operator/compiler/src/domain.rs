@@ -1,6 +1,7 @@
 //! Domains: which names each holds, who receives mail there, where it goes, which queue it waits in. What is wrong with a part withholds
 //! that part, so that its mail gets 451 and comes again; the rest of the domain, and every other domain, is programmed. Pure.
 
+use posthouse_config::Hold;
 use posthouse_crds::{
     Kind, MailDomain,
     mail_domain::{Delivery, Forward, RecipientPolicy, Release, Role, UnknownAction},
@@ -24,7 +25,7 @@ mod names;
 mod queues;
 mod recipients;
 
-pub(crate) use recipients::{Entries, EntryKind};
+pub(crate) use recipients::{Entries, EntryKind, key_of};
 
 /// A domain, checked.
 #[derive(Debug)]
@@ -73,13 +74,28 @@ pub(crate) enum Unknown {
     Reject,
     /// It is forwarded.
     Forward(HostPort),
-    /// It would be forwarded there, but something is wrong or not built: it is accepted and waits.
+    /// It would be forwarded there, but something is wrong or not built, as the marks say: it is accepted and waits.
     Waits(HostPort, Vec<String>),
 }
 
 impl DomainPlan<'_> {
     pub(crate) fn subject(&self) -> Subject<'_> {
         Subject { kind: Kind::MailDomain, key: &self.key }
+    }
+
+    /// Whether what is right of it makes a domain; else its mail gets 451.
+    pub(crate) fn is_programmable(&self) -> bool {
+        self.complete && self.name.is_some() && self.queue.is_some()
+    }
+
+    /// Why mail that it forwards is held.
+    pub(crate) fn hold(&self, gateway: &Gateway<'_>) -> Option<Hold> {
+        match self.delivery {
+            _ if !self.forwards() => None,
+            Delivery::OnRequest => Some(Hold::OnRequest),
+            Delivery::Scheduled => Some(Hold::Scheduled),
+            Delivery::Online => gateway.hold(),
+        }
     }
 
     pub(crate) fn accepts_all(&self) -> bool {
@@ -286,7 +302,7 @@ fn unknown_recipients(
     withheld.extend(host.withheld);
     let mut waits_for: Vec<_> = withheld.into_iter().map(|withheld| withheld.field).collect();
     if report.errors() > errors {
-        waits_for.push("unknownRecipients.forward".to_owned());
+        waits_for.push(unsupported::refused("unknownRecipients.forward"));
     }
     let host = HostPort { host: host.name, port: forward.port };
     Some(if waits_for.is_empty() { Unknown::Forward(host) } else { Unknown::Waits(host, waits_for) })

@@ -2,7 +2,7 @@
 //! gateway may admit what the whole would not; the caller then keeps the last good one. Pure.
 
 use ipnet::IpNet;
-use posthouse_config::{AddressTrust, ResourceName, bind_port};
+use posthouse_config::{AddressTrust, Hold, ResourceName, bind_port};
 use posthouse_crds::{
     Kind, MailGateway, NamespaceSelection, SecretKeyRef,
     mail_gateway::{
@@ -57,6 +57,13 @@ pub(crate) struct Gateway<'a> {
 }
 
 impl Gateway<'_> {
+    /// Why mail is held that would leave at once by what its domain says.
+    pub(crate) fn hold(&self) -> Option<Hold> {
+        let connectivity = self.object.spec.connectivity.as_ref();
+        let scheduled = connectivity.is_some_and(|c| c.mode == ConnectivityMode::Scheduled);
+        scheduled.then_some(Hold::Connectivity)
+    }
+
     /// Whether a host name with this port leads back to this gateway itself.
     pub(crate) fn is_reached_at(&self, host: &str, port: Option<u16>) -> bool {
         let named = self.hostname.as_ref().is_some_and(|name| name.as_str().eq_ignore_ascii_case(host));

@@ -2,7 +2,7 @@
 //!
 //! [`compile`] takes everything at once and depends on nothing else: no clock, no order of the input, no I/O. A resource that is wrong gets
 //! verdicts that name the field and the cure, and harms only itself: what cannot be programmed of it answers 451 or keeps its mail waiting,
-//! so that nothing is lost, and the rest is programmed.
+//! so that nothing is lost, and the rest is programmed. What was programmed of it before, if the caller hands that in, stays in force meanwhile.
 //!
 //! Raw documents that do not even follow their schema are not seen here: whoever reads them says so (`posthouse_crds::Object::read`).
 
@@ -11,6 +11,7 @@ mod compile;
 mod domain;
 mod gateway;
 mod others;
+pub mod previous;
 pub mod reason;
 pub mod resources;
 mod rule;
@@ -21,6 +22,7 @@ mod unsupported;
 pub mod verdict;
 
 pub use compile::{Compilation, compile};
+pub use previous::Standing;
 pub use reason::Reason;
 pub use resources::{Claims, Context, Environment, ObjectKey, Resources};
 pub use verdict::{Condition, Severity, Verdict};

@@ -213,6 +213,62 @@ impl Reason {
         }
     }
 
+    /// Whether it takes away what the resource had, or says that another has it: then what was programmed of it before must not stay. All
+    /// others are slips that the owner of the resource can correct, or name something that is missing, which opens nothing to anybody.
+    #[must_use]
+    pub const fn revokes(self) -> bool {
+        match self {
+            Self::AliasClaimed
+            | Self::DomainClaimed
+            | Self::DomainNotGranted
+            | Self::ForeignController
+            | Self::GatewayNotFound
+            | Self::GatewayRefused
+            | Self::HostNotAllowed
+            | Self::NamespaceNotAllowed
+            | Self::PrimaryClaimed
+            | Self::PrimaryNotAllowed
+            | Self::QueueIdClaimed
+            | Self::QueueNotGranted
+            | Self::Superseded
+            | Self::TierNotAllowed => true,
+            Self::AcceptAllWithLists
+            | Self::AddressesNotTrusted
+            | Self::AliasLoop
+            | Self::ConflictingFields
+            | Self::DomainNotFound
+            | Self::DuplicateEntry
+            | Self::DuplicateRecipient
+            | Self::EmptyList
+            | Self::EmptyMatch
+            | Self::ForwardLoop
+            | Self::InvalidAddress
+            | Self::InvalidDomain
+            | Self::InvalidDuration
+            | Self::InvalidHost
+            | Self::InvalidName
+            | Self::InvalidNetwork
+            | Self::InvalidPattern
+            | Self::InvalidPort
+            | Self::InvalidSize
+            | Self::MissingField
+            | Self::NoEffect
+            | Self::NotReferenced
+            | Self::NotSupportedYet
+            | Self::NothingToTakeOver
+            | Self::PortClaimed
+            | Self::QueueDeliveryDiffers
+            | Self::RecipientNotFound
+            | Self::RedisRequired
+            | Self::ReleaseMissing
+            | Self::ScheduleNotFound
+            | Self::SecretKeyNotFound
+            | Self::SecretNotFound
+            | Self::Shadowed
+            | Self::UserNotFound => false,
+        }
+    }
+
     /// The condition that carries it, and whether that condition is then true.
     #[must_use]
     pub const fn condition(self) -> (Condition, bool) {
@@ -256,5 +312,27 @@ mod tests {
             .filter(|line| !line.trim_start().starts_with("///"))
             .map(|line| line.trim().trim_end_matches(','));
         assert!(declared.eq(Reason::ALL.iter().map(ToString::to_string)));
+    }
+
+    #[test]
+    fn tenancy_grants_and_claims_revoke_and_nothing_else_does() {
+        let revoking: Vec<_> = Reason::ALL.into_iter().filter(|reason| reason.revokes()).collect();
+        let expected = [
+            Reason::AliasClaimed,
+            Reason::DomainClaimed,
+            Reason::DomainNotGranted,
+            Reason::ForeignController,
+            Reason::GatewayNotFound,
+            Reason::GatewayRefused,
+            Reason::HostNotAllowed,
+            Reason::NamespaceNotAllowed,
+            Reason::PrimaryClaimed,
+            Reason::PrimaryNotAllowed,
+            Reason::QueueIdClaimed,
+            Reason::QueueNotGranted,
+            Reason::Superseded,
+            Reason::TierNotAllowed,
+        ];
+        assert_eq!(revoking, expected);
     }
 }

@@ -3,12 +3,14 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
+    sync::Arc,
 };
 
 use k8s_openapi::{
     api::core::v1::{Namespace, Secret},
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
+use posthouse_config::Snapshot;
 use posthouse_crds::{
     EtrnSchedule, MailDomain, MailGateway, MailRecipients, MailSchedule, MailUser, Object, Pop3Account,
     RelayRule, mail_gateway::DEFAULT_CONTROLLER_NAME,
@@ -108,6 +110,8 @@ pub struct Context {
     pub controller_name: String,
     /// Who holds what, from the compilation before: with it, who was first stays so even where no creation time says so.
     pub claims: Claims,
+    /// What is in force at each gateway: with it, what is refused now stays as it was programmed before.
+    pub previous: BTreeMap<ObjectKey, Arc<Snapshot>>,
 }
 
 impl Default for Context {
@@ -116,6 +120,7 @@ impl Default for Context {
             environment: Environment::Local,
             controller_name: DEFAULT_CONTROLLER_NAME.to_owned(),
             claims: Claims::default(),
+            previous: BTreeMap::new(),
         }
     }
 }

@@ -3,7 +3,9 @@
 
 use std::collections::HashMap;
 
-use posthouse_config::{AddressPattern, Match, ParsePatternError, RuleTarget, SenderPattern, Tier};
+use posthouse_config::{
+    self as config, AddressPattern, Match, ParsePatternError, RuleTarget, SenderPattern, Tier,
+};
 use posthouse_crds::{
     Kind, RelayRule,
     relay_rule::{Relay, Tier as RequestedTier},
@@ -30,7 +32,7 @@ pub(crate) struct RulePlan<'a> {
     pub(crate) tier: Tier,
     pub(crate) matches: Match,
     pub(crate) target: RuleTarget,
-    /// Fields for whose sake its mail waits.
+    /// For whose sake its mail waits: fields that are not built, and parts that are refused.
     pub(crate) waits_for: Vec<String>,
 }
 
@@ -57,6 +59,11 @@ pub(crate) fn check<'a>(
     }
     find_shadowed(&plans, report);
     plans
+}
+
+/// Whether a compiled rule keeps its mail because something of it was refused.
+pub(crate) fn is_refused(rule: &config::RelayRule) -> bool {
+    rule.unsupported.iter().any(|mark| unsupported::is_refused(mark))
 }
 
 struct Check<'r, 'a> {
@@ -158,7 +165,7 @@ impl Check<'_, '_> {
 
     /// Where the mail goes, and for what it must wait first.
     fn target(&mut self, object: &RelayRule) -> (RuleTarget, Vec<String>) {
-        let withhold = |field: &str| (RuleTarget::Direct, vec![field.to_owned()]);
+        let withhold = |field: &str| (RuleTarget::Direct, vec![unsupported::refused(field)]);
         match (&object.spec.relay, &object.spec.direct) {
             (Some(relay), None) => self.relay(relay),
             (None, Some(_)) => {
@@ -220,7 +227,7 @@ impl Check<'_, '_> {
         let withheld = unsupported::judge(unsupported::RELAY, relay, FIELD, self.subject, self.report);
         waits_for.extend(withheld.into_iter().map(|withheld| withheld.field));
         if self.report.errors() > errors {
-            waits_for.push("relay".to_owned());
+            waits_for.push(unsupported::refused("relay"));
         }
         waits_for.sort();
         waits_for.dedup();

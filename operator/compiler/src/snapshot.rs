@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, btree_map::Entry as Slot};
 
 use posthouse_config::{
-    self as config, Hold, MailDomain, Millis, RelayAuthentication, ResourceName, Snapshot, UnknownRecipients,
+    self as config, MailDomain, Millis, RelayAuthentication, ResourceName, Snapshot, UnknownRecipients,
     bind_port, local_queue_name,
 };
 use posthouse_crds::{
     Duration,
-    mail_domain::{Admits, AliasedRecipients, Delivery},
+    mail_domain::{Admits, AliasedRecipients},
     mail_gateway::{self, Protocol},
     size::Size,
 };
@@ -18,6 +18,7 @@ use crate::{
     compile::Gateways,
     domain::{DomainPlan, EntryKind, LocalDelivery, Unknown},
     gateway::Gateway,
+    previous::{Kept, KeptDomain},
     resources::ObjectKey,
     rule::RulePlan,
     syntax::Target,
@@ -28,23 +29,35 @@ pub(crate) fn build(
     gateways: &Gateways<'_>,
     domains: &[DomainPlan<'_>],
     rules: &[RulePlan<'_>],
+    kept: &Kept,
 ) -> BTreeMap<ObjectKey, Snapshot> {
     let mut drafts: Vec<Option<Draft>> =
         gateways.all.iter().map(|gateway| gateway_of(gateway).map(Draft::new)).collect();
     // Queues first: how local delivery is queued depends on whether any domain holds the queue.
     for plan in domains {
-        if let Some(Some(draft)) = drafts.get_mut(plan.gateway) {
-            draft.add_queue(plan);
+        let Some((Some(draft), gateway)) = drafts.get_mut(plan.gateway).zip(gateways.at(plan.gateway)) else {
+            continue;
+        };
+        match kept.domains.get(&plan.key) {
+            Some(kept) => draft.add_queue(kept.queue.clone()),
+            None => draft.add_queue(queue_of(plan, gateway)),
         }
     }
     for plan in domains {
-        if let Some(Some(draft)) = drafts.get_mut(plan.gateway) {
-            draft.add_domain(plan);
+        let Some(Some(draft)) = drafts.get_mut(plan.gateway) else { continue };
+        match kept.domains.get(&plan.key) {
+            Some(kept) => draft.add_kept(kept, plan),
+            None => draft.add_domain(plan),
         }
     }
-    for plan in rules {
+    for plan in rules.iter().filter(|plan| !kept.rules.contains_key(&plan.key)) {
         if let Some(Some(draft)) = drafts.get_mut(plan.gateway) {
             draft.rules.extend(rule_of(plan));
+        }
+    }
+    for (place, rule) in kept.rules.values() {
+        if let Some(Some(draft)) = drafts.get_mut(*place) {
+            draft.rules.push(rule.clone());
         }
     }
     gateways
@@ -76,28 +89,17 @@ impl Draft {
         snapshot.sorted()
     }
 
-    fn add_queue(&mut self, plan: &DomainPlan<'_>) {
-        let Some(name) = plan.queue.clone().filter(|_| plan.complete && !plan.superseded) else { return };
-        let hold = match plan.delivery {
-            _ if !plan.forwards() => None,
-            Delivery::OnRequest => Some(Hold::OnRequest),
-            Delivery::Scheduled => Some(Hold::Scheduled),
-            Delivery::Online => match self.gateway.connectivity {
-                config::Connectivity::Scheduled => Some(Hold::Connectivity),
-                config::Connectivity::Online => None,
-            },
-        };
-        let hold_expires_after =
-            plan.object.spec.queue.as_ref().and_then(|queue| queue.hold_expires_after).map(millis);
-        match self.queues.entry(name.clone()) {
+    fn add_queue(&mut self, queue: Option<config::Queue>) {
+        let Some(queue) = queue else { return };
+        match self.queues.entry(queue.name.clone()) {
             Slot::Vacant(slot) => {
-                slot.insert(config::Queue { name, hold, hold_expires_after });
+                slot.insert(queue);
             }
             // Those that forward agree on it; those that only deliver locally have nothing to say.
             Slot::Occupied(mut slot) => {
-                let queue = slot.get_mut();
-                queue.hold = queue.hold.or(hold);
-                queue.hold_expires_after = queue.hold_expires_after.or(hold_expires_after);
+                let first = slot.get_mut();
+                first.hold = first.hold.or(queue.hold);
+                first.hold_expires_after = first.hold_expires_after.or(queue.hold_expires_after);
             }
         }
     }
@@ -113,7 +115,7 @@ impl Draft {
             }
             return;
         };
-        let Some(queue) = plan.queue.as_ref().filter(|_| plan.complete) else {
+        let Some(queue) = plan.queue.as_ref().filter(|_| plan.is_programmable()) else {
             self.refuse_for_now(name, &plan.aliases, &origin);
             return;
         };
@@ -133,6 +135,27 @@ impl Draft {
         self.domains.insert(name.clone(), domain);
     }
 
+    /// A domain as it was. Names that it has only now get 451, for nothing says yet what they are for.
+    fn add_kept(&mut self, kept: &KeptDomain, plan: &DomainPlan<'_>) {
+        let mut domain = kept.form.clone();
+        if let Some((local, queue)) = domain.local_delivery.as_mut().zip(kept.queue.as_ref()) {
+            let queue = self.local_queue(&queue.name);
+            match local {
+                config::LocalDelivery::Lmtp { queue: own, .. }
+                | config::LocalDelivery::Maildrop { queue: own } => {
+                    *own = queue;
+                }
+            }
+        }
+        let is_new = |name: &&Domain| **name != domain.domain && !domain.aliases.contains(name);
+        let held = plan.name.iter().chain(&plan.aliases).filter(is_new).cloned();
+        let new: Vec<_> = held.collect();
+        if let Some((first, rest)) = new.split_first() {
+            self.refuse_for_now(first, rest, &domain.origin);
+        }
+        self.domains.insert(domain.domain.clone(), domain);
+    }
+
     /// A name whose domain cannot be programmed: its mail gets 451 and comes again, where 550 would lose it.
     fn refuse_for_now(&mut self, name: &Domain, aliases: &[Domain], origin: &ResourceName) {
         let mut domain = MailDomain::new(name.clone(), origin.clone());
@@ -142,6 +165,15 @@ impl Draft {
     }
 
     fn local_delivery(&mut self, local: &LocalDelivery, queue: &QueueName) -> config::LocalDelivery {
+        let queue = self.local_queue(queue);
+        match local {
+            LocalDelivery::Lmtp(host) => config::LocalDelivery::Lmtp { host: host.clone(), queue },
+            LocalDelivery::Maildrop => config::LocalDelivery::Maildrop { queue },
+        }
+    }
+
+    /// The queue for local delivery in a domain with this queue.
+    fn local_queue(&mut self, queue: &QueueName) -> QueueName {
         let held = self.queues.get(queue).is_some_and(|queue| queue.hold.is_some());
         // The check of queue names left room for this one.
         let queue =
@@ -151,10 +183,7 @@ impl Draft {
             hold: None,
             hold_expires_after: None,
         });
-        match local {
-            LocalDelivery::Lmtp(host) => config::LocalDelivery::Lmtp { host: host.clone(), queue },
-            LocalDelivery::Maildrop => config::LocalDelivery::Maildrop { queue },
-        }
+        queue
     }
 }
 
@@ -194,11 +223,17 @@ fn gateway_of(gateway: &Gateway<'_>) -> Option<config::Gateway> {
             compiled.limits.message_size = size.as_bytes();
         }
     }
-    let scheduled =
-        spec.connectivity.as_ref().is_some_and(|c| c.mode == mail_gateway::ConnectivityMode::Scheduled);
-    compiled.connectivity =
-        if scheduled { config::Connectivity::Scheduled } else { config::Connectivity::Online };
+    compiled.connectivity = match gateway.hold() {
+        Some(_) => config::Connectivity::Scheduled,
+        None => config::Connectivity::Online,
+    };
     Some(compiled)
+}
+
+fn queue_of(plan: &DomainPlan<'_>, gateway: &Gateway<'_>) -> Option<config::Queue> {
+    let name = plan.queue.clone().filter(|_| plan.complete && !plan.superseded)?;
+    let hold_expires_after = plan.object.spec.queue.as_ref().and_then(|queue| queue.hold_expires_after);
+    Some(config::Queue { name, hold: plan.hold(gateway), hold_expires_after: hold_expires_after.map(millis) })
 }
 
 fn queue_settings(gateway: &Gateway<'_>) -> config::QueueSettings {

@@ -211,6 +211,19 @@ pub(crate) const RELAY: &[Row<Relay>] = &[
 pub(crate) const DIRECT: &[Row<()>] =
     &[withheld("spec.direct", |()| true, "MX records are not asked, so the rule's mail gets 451")];
 
+/// How a snapshot marks a part that waits because it is refused: after the field. A part that is only not built yet has no such mark.
+const REFUSED: &str = " (refused)";
+
+/// The mark of a part that is refused.
+pub(crate) fn refused(field: &str) -> String {
+    format!("{field}{REFUSED}")
+}
+
+/// Whether a mark is one of a part that is refused.
+pub(crate) fn is_refused(mark: &str) -> bool {
+    mark.ends_with(REFUSED)
+}
+
 /// A field that keeps its part from being programmed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Withheld {

@@ -1,6 +1,6 @@
 //! What the compiler says about one resource: which condition, why, where, and what to do about it. Pure.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use posthouse_crds::Kind;
 
@@ -83,6 +83,15 @@ pub(crate) struct Report {
     missing: usize,
 }
 
+/// What a refusal means for what was programmed before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Refusal {
+    /// It may stay until the resource is corrected.
+    Corrigible,
+    /// Some of it was taken away from the resource.
+    Revoked,
+}
+
 /// A resource that verdicts are about.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Subject<'a> {
@@ -128,6 +137,21 @@ impl Report {
             status,
             message: message.into(),
         });
+    }
+
+    /// The resources that are refused, at least in part, or that lost what they had.
+    pub(crate) fn refused(&self) -> BTreeMap<(Kind, ObjectKey), Refusal> {
+        let mut refused = BTreeMap::new();
+        for Verdict { kind, key, severity, reason, .. } in &self.verdicts {
+            let refusal = match severity {
+                _ if reason.revokes() => Refusal::Revoked,
+                Severity::Error => Refusal::Corrigible,
+                Severity::Warning => continue,
+            };
+            let whole = refused.entry((*kind, key.clone())).or_insert(refusal);
+            *whole = refusal.max(*whole);
+        }
+        refused
     }
 
     /// How many verdicts refuse something: a step that compares this before and after knows whether it found anything wrong.

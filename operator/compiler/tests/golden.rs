@@ -1,14 +1,15 @@
 //! Manifests in, verdicts and snapshots out, as files: `tests/golden/NAME.in.yaml` → `NAME.out.yaml`. `UPDATE_GOLDEN=1` writes what comes out;
 //! read it before you commit it.
 //!
-//! The first lines of an input may say `# environment: Cluster`, and `# admitted` where the schema would refuse what the compiler must
-//! also stand (an older definition may still be in a cluster).
+//! The first lines of an input may say `# environment: Cluster`, `# after: NAME.in.yaml` where what that compiles to is in force before, and
+//! `# admitted` where the schema would refuse what the compiler must also stand (an older definition may still be in a cluster).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use posthouse_compiler::{Compilation, Context, Environment, Reason, Resources, compile};
@@ -43,7 +44,19 @@ fn read(text: &str) -> (Resources, Context) {
             _ => resources.add(Object::read(document).unwrap()),
         }
     }
-    (resources, Context { environment, ..Context::default() })
+    let mut context = Context { environment, ..Context::default() };
+    if let Some(before) = header.iter().find_map(|line| line.strip_prefix("# after: ")) {
+        let (resources, earlier) = read(&fs::read_to_string(folder().join(before)).unwrap());
+        follow(&mut context, compile(&resources, &earlier));
+    }
+    (resources, context)
+}
+
+/// What a compilation leaves to the next one.
+fn follow(context: &mut Context, before: Compilation) {
+    context.claims = before.claims;
+    context.previous =
+        before.snapshots.into_iter().map(|(key, snapshot)| (key, Arc::new(snapshot))).collect();
 }
 
 fn written(compilation: &Compilation) -> String {
@@ -64,7 +77,16 @@ fn written(compilation: &Compilation) -> String {
         .iter()
         .map(|(key, snapshot)| (key.to_string(), serde_json::to_value(snapshot).unwrap()))
         .collect();
-    serde_yaml::to_string(&in_order(json!({ "snapshots": snapshots, "verdicts": verdicts }))).unwrap()
+    let mut written = json!({ "snapshots": snapshots, "verdicts": verdicts });
+    let standing: serde_json::Map<_, _> = compilation
+        .standing
+        .iter()
+        .map(|((kind, key), standing)| (format!("{kind} {key}"), format!("{standing:?}").into()))
+        .collect();
+    if !standing.is_empty() {
+        written["standing"] = standing.into();
+    }
+    serde_yaml::to_string(&in_order(written)).unwrap()
 }
 
 /// Fields by name: whether a JSON object keeps the order of its making depends on what else is built in the same run.
@@ -134,15 +156,15 @@ fn every_snapshot_is_one_that_a_node_reads() {
 }
 
 #[test]
-fn what_is_compiled_again_with_its_claims_comes_out_the_same() {
+fn what_is_compiled_again_after_itself_comes_out_the_same() {
     for path in inputs() {
         let (resources, mut context) = read(&fs::read_to_string(&path).unwrap());
         let first = compile(&resources, &context);
-        context.claims = first.claims.clone();
+        follow(&mut context, first.clone());
         let second = compile(&resources, &context);
         assert_eq!(
-            (&first.snapshots, &first.claims),
-            (&second.snapshots, &second.claims),
+            (&first.snapshots, &first.claims, &first.standing),
+            (&second.snapshots, &second.claims, &second.standing),
             "{}",
             path.display()
         );

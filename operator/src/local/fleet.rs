@@ -68,7 +68,7 @@ pub(super) struct Applied {
 struct Gateway {
     directory: Directory,
     /// The snapshot that holds, and its name; absent only until the first is published.
-    published: Option<(SnapshotHash, Snapshot)>,
+    published: Option<(SnapshotHash, Arc<Snapshot>)>,
     wanted: Vec<Wanted>,
     nodes: Vec<Node>,
     /// Its manifest is gone; its nodes are ending.
@@ -102,6 +102,19 @@ impl Fleet {
     /// What holds for the whole run.
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// The snapshot that a gateway goes by until another is published, be it from a run before.
+    pub(super) fn in_force(&self, key: &ObjectKey) -> Option<Arc<Snapshot>> {
+        let published = match self.gateways.get(key) {
+            Some(gateway) => gateway.published.clone(),
+            None => last_snapshot(&Directory::new(self.config_folder(key))),
+        };
+        published.map(|(_, snapshot)| snapshot)
+    }
+
+    fn config_folder(&self, key: &ObjectKey) -> PathBuf {
+        self.state.gateway_folder(key).join("config")
     }
 
     /// Makes the gateways what the manifests say: publishes snapshots, binds listeners, lets go of gateways that are gone. A gateway without
@@ -141,10 +154,10 @@ impl Fleet {
     }
 
     fn new_gateway(&self, key: &ObjectKey, snapshot: Option<&Snapshot>) -> Result<Option<Gateway>, Failure> {
-        let directory = Directory::create(self.state.gateway_folder(key).join("config"))?;
+        let directory = Directory::create(self.config_folder(key))?;
         let published = last_snapshot(&directory);
-        let last = published.as_ref().map(|(_, snapshot)| snapshot.clone());
-        let snapshot = match (snapshot, &last) {
+        let last = published.as_ref().map(|(_, snapshot)| Arc::clone(snapshot));
+        let snapshot = match (snapshot, last.as_deref()) {
             (Some(snapshot), _) => snapshot,
             (None, Some(last)) => {
                 tracing::warn!(gateway = %key, "the gateway starts with the last configuration that was good");
@@ -294,7 +307,7 @@ impl Fleet {
 
 impl Gateway {
     fn publish(&mut self, key: &ObjectKey, snapshot: &Snapshot, settings: &Settings) -> Result<(), Failure> {
-        let last = self.published.as_ref().map(|(_, snapshot)| snapshot);
+        let last = self.published.as_ref().map(|(_, snapshot)| &**snapshot);
         let generation = generation(last, snapshot, now());
         let snapshot = Snapshot { generation, ..snapshot.clone() };
         let (encoded, hash) = snapshot
@@ -305,7 +318,7 @@ impl Gateway {
         if self.published.as_ref().is_none_or(|(published, _)| *published != hash) {
             tracing::info!(gateway = %key, snapshot = %hash, generation, "snapshot published");
         }
-        self.published = Some((hash, snapshot));
+        self.published = Some((hash, Arc::new(snapshot)));
         Ok(())
     }
 
@@ -362,9 +375,9 @@ impl Closed {
 }
 
 /// The last good snapshot of a run before.
-fn last_snapshot(directory: &Directory) -> Option<(SnapshotHash, Snapshot)> {
+fn last_snapshot(directory: &Directory) -> Option<(SnapshotHash, Arc<Snapshot>)> {
     let (hash, encoded) = directory.read_current().ok().flatten()?;
-    Some((hash, Snapshot::decode_verified(&encoded, hash).ok()?))
+    Some((hash, Arc::new(Snapshot::decode_verified(&encoded, hash).ok()?)))
 }
 
 fn now() -> Timestamp {

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use posthouse_compiler::{Claims, Compilation, ObjectKey, Severity};
+use posthouse_compiler::{Claims, Compilation, Context, ObjectKey, Severity};
 use posthouse_config::Snapshot;
 use posthouse_crds::Object;
 use tokio::{
@@ -63,7 +63,7 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn new(reader: Reader, reading: Reading, fleet: Fleet, log_format: Format) -> Self {
-        let judged = manifests::judge(&reading, Claims::default());
+        let judged = judge(&reading, Claims::default(), &fleet);
         let (missed, said) = (BTreeSet::new(), Vec::new());
         Self { reader, reading, missed, judged, fleet, is_unfinished: false, said, log_format }
     }
@@ -117,9 +117,7 @@ impl Run {
             return Err(Failure::SamePorts { what: format!("the gateways {}", names.join(" and ")) });
         }
         let applied = self.fleet.apply(&wanted);
-        let mut findings = self.judged.findings.clone();
-        findings.extend(self.ignored_redis());
-        self.say(findings);
+        self.say(self.findings());
         if let Some(failure) = applied.failures.into_iter().next() {
             return Err(failure);
         }
@@ -156,7 +154,7 @@ impl Run {
             Err(error) => self.reading.findings = vec![unreadable(error.to_string())],
         }
         let claims = std::mem::take(&mut self.judged.compilation.claims);
-        self.judged = manifests::judge(&self.reading, claims);
+        self.judged = judge(&self.reading, claims, &self.fleet);
         self.apply();
         Look::Done
     }
@@ -167,8 +165,7 @@ impl Run {
         let closed = self.fleet.bind();
         self.fleet.start();
         self.is_unfinished = !applied.failures.is_empty() || !closed.is_empty();
-        let mut findings = self.judged.findings.clone();
-        findings.extend(self.ignored_redis());
+        let mut findings = self.findings();
         findings.extend(applied.findings);
         findings.extend(applied.failures.iter().map(not_programmed));
         findings.extend(closed.iter().map(Closed::finding));
@@ -187,6 +184,14 @@ impl Run {
             logging::say_finding(finding, self.log_format);
         }
         self.said = findings;
+    }
+
+    /// What there is to say about the manifests as they are.
+    fn findings(&self) -> Vec<Finding> {
+        let mut findings = self.judged.findings.clone();
+        findings.extend(manifests::standing(&self.judged.compilation, &self.reading));
+        findings.extend(self.ignored_redis());
+        findings
     }
 
     /// The gateways that name a Redis which this run does not use.
@@ -248,6 +253,17 @@ enum Look {
     Again,
 }
 
+/// Judges what was read, with what is known from before.
+fn judge(reading: &Reading, claims: Claims, fleet: &Fleet) -> Judged {
+    let previous = gateways(reading).filter_map(|key| Some((key.clone(), fleet.in_force(key)?))).collect();
+    manifests::judge(reading, &Context { claims, previous, ..Context::default() })
+}
+
+fn gateways(reading: &Reading) -> impl Iterator<Item = &ObjectKey> {
+    let is_gateway = |document: &&Document| matches!(&document.item, Item::Ours(object) if matches!(**object, Object::MailGateway(_)));
+    reading.documents.values().filter(is_gateway).map(|document| &document.identity.key)
+}
+
 /// Every gateway of ours that there is, with its snapshot; without one where it is refused as it is written now.
 fn wanted<'a>(reading: &Reading, compilation: &'a Compilation) -> BTreeMap<ObjectKey, Option<&'a Snapshot>> {
     let is_foreign = |key: &ObjectKey| {
@@ -255,9 +271,8 @@ fn wanted<'a>(reading: &Reading, compilation: &'a Compilation) -> BTreeMap<Objec
             verdict.reason == posthouse_compiler::Reason::ForeignController && verdict.key == *key
         })
     };
-    let is_gateway = |document: &&Document| matches!(&document.item, Item::Ours(object) if matches!(**object, Object::MailGateway(_)));
-    let keys = reading.documents.values().filter(is_gateway).map(|document| &document.identity.key);
-    keys.filter(|key| !is_foreign(key)).map(|key| (key.clone(), compilation.snapshots.get(key))).collect()
+    let keys = gateways(reading).filter(|key| !is_foreign(key));
+    keys.map(|key| (key.clone(), compilation.snapshots.get(key))).collect()
 }
 
 fn unreadable(message: String) -> Finding {

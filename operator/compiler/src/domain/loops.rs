@@ -9,7 +9,7 @@ use super::{
     DomainPlan, Unknown,
     recipients::{drop_target, key_of},
 };
-use crate::{compile::Gateways, reason::Reason, syntax::Target, verdict::Report};
+use crate::{compile::Gateways, reason::Reason, syntax::Target, unsupported, verdict::Report};
 
 /// Who holds which name at which gateway.
 type Holders = HashMap<(usize, Domain), usize>;
@@ -143,7 +143,8 @@ pub(crate) fn cut_forward_loops(plans: &mut [DomainPlan<'_>], gateways: &Gateway
             "unknown recipients would come back here: set action: Reject on one side, or forward elsewhere";
         report.say(plan.subject(), "spec.unknownRecipients.forward.host", Reason::ForwardLoop, message);
         if let Unknown::Forward(host) = &plan.unknown {
-            plan.unknown = Unknown::Waits(host.clone(), vec!["unknownRecipients.forward.host".to_owned()]);
+            plan.unknown =
+                Unknown::Waits(host.clone(), vec![unsupported::refused("unknownRecipients.forward.host")]);
         }
     }
 }
