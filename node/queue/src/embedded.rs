@@ -5,6 +5,7 @@
 //!   what waits with one call and one sync for all.
 //! * `index.redb`: an index over the log, written in checkpoints by a housekeeper thread. Recovery loads it and replays the log behind it.
 //! * `content/`: content of more than one chunk, a file for each message.
+//! * `damaged/`: what a start could not read of the log, a file for each place; nothing reads it again.
 //!
 //! Enqueues and what people do are on disk when they are answered. A settle and an activation are in the log's file when they are
 //! answered, so a killed process does not lose them, and on disk within 20 ms.
@@ -13,6 +14,7 @@ mod committer;
 mod compaction;
 mod content;
 mod core;
+mod damage;
 mod database;
 mod effect;
 mod housekeeper;

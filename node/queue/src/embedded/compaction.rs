@@ -21,11 +21,12 @@ const STEP: usize = 256 << 10;
 
 /// Frees what can be freed. Only segments below the last checkpoint: recovery reads the others from end to end.
 pub(crate) fn run(shared: &Shared) -> io::Result<()> {
-    let (checkpoint, size) = {
+    let (checkpoint, size, kept) = {
         let inner = shared.lock_anyway();
-        (inner.checkpoint, u64::from(inner.segment_size))
+        (inner.checkpoint, u64::from(inner.segment_size), inner.kept)
     };
-    for segment in shared.segments.numbers().into_iter().filter(|number| *number < checkpoint.segment) {
+    let numbers = shared.segments.numbers().into_iter();
+    for segment in numbers.filter(|number| *number < checkpoint.segment && Some(*number) > kept) {
         let (live, room) = {
             let inner = shared.lock_anyway();
             (inner.state.live.get(&segment).copied().unwrap_or(0), inner.spare == Spare::Ready)
@@ -51,8 +52,8 @@ enum Candidate {
 
 fn empty(shared: &Shared, segment: u32) -> io::Result<()> {
     let mut candidates = Vec::new();
-    scan::frames(&shared.segments, segment, |found| {
-        for effect in found.effects {
+    scan::frames(&shared.segments, segment, |effects| {
+        for effect in effects {
             match effect {
                 Effect::Message(row) => {
                     let id = MessageId::from(row.id);

@@ -84,6 +84,8 @@ pub(crate) struct Inner {
     pub(crate) since_checkpoint: u64,
     /// The index is up to here: what recovery starts from.
     pub(crate) checkpoint: Position,
+    /// Segments up to this one stay: rows of the index that cannot be read may name them.
+    pub(crate) kept: Option<u32>,
     pub(crate) stopping: bool,
     pub(crate) epoch: u32,
     pub(crate) salt: u64,

@@ -1,7 +1,7 @@
 //! The log: frames in segments. What is here is the form of a frame and of a segment's head; the parts do the I/O.
 //!
 //! A segment is a file of fixed size whose blocks exist before they are written, so that a sync has no metadata to write. It starts with a
-//! head (magic, format version, number, salt). A frame is: magic, length of the payload, CRC-32, epoch, the position up to which the log was
+//! head (magic, format version, number, salt, CRC-32 of these, in every format). A frame is: magic, length of the payload, CRC-32, epoch, the position up to which the log was
 //! durable when the frame was written, the position at which the frame before it ends; then the payload: length of the effects, the
 //! effects, the blobs that they name. Frames start at multiples of eight.
 //!
@@ -25,10 +25,13 @@ pub(crate) const FRAME_HEAD: usize = 32;
 const ALIGNMENT: usize = 8;
 
 /// The format of segments that this program writes.
-const SEGMENT_FORMAT: u8 = 1;
+pub(super) const SEGMENT_FORMAT: u8 = 1;
+
+/// Octets of a segment's head that its checksum is of.
+const SEALED: usize = 24;
 
 const SEGMENT_MAGIC: &[u8; 8] = b"PHQUEUE\n";
-const FRAME_MAGIC: [u8; 4] = [0xf7, b'P', b'H', 0x0b];
+pub(super) const FRAME_MAGIC: [u8; 4] = [0xf7, b'P', b'H', 0x0b];
 
 /// A frame that is to be written: everything but its position.
 #[derive(Debug, Default)]
@@ -114,7 +117,8 @@ impl Blobs {
 /// A frame that was read.
 #[derive(Debug)]
 pub(crate) struct Found {
-    pub(crate) effects: Vec<Effect>,
+    /// `None`: it is whole, and this program does not know what it says. A newer one wrote it.
+    pub(crate) effects: Option<Vec<Effect>>,
     /// Where its blobs start.
     pub(crate) blobs: Position,
     pub(crate) epoch: u32,
@@ -129,43 +133,77 @@ pub(crate) struct Found {
 /// The frame at `position`, where `octets` are what follows there.
 pub(crate) fn read(salt: u64, position: Position, octets: &[u8]) -> Option<Found> {
     let head = octets.first_chunk::<FRAME_HEAD>()?;
-    let (fields, _) = head.as_chunks::<4>();
-    let [magic, len, sum, epoch, durable_segment, durable_offset, segment, offset] = *fields else {
-        return None;
-    };
+    let FrameHead { magic, len, crc: sum, epoch, durable, follows } = FrameHead::of(head)?;
     if magic != FRAME_MAGIC {
         return None;
     }
-    let end = FRAME_HEAD.checked_add(u32::from_le_bytes(len) as usize)?;
+    let end = FRAME_HEAD.checked_add(len as usize)?;
     let payload = octets.get(FRAME_HEAD..end)?;
-    let mut zeroed = *head;
-    zeroed.iter_mut().skip(8).take(4).for_each(|octet| *octet = 0);
-    if crc(salt, position, &zeroed, payload) != u32::from_le_bytes(sum) {
+    if crc(salt, position, head, payload) != sum {
         return None;
     }
-    let position_of = |segment: [u8; 4], offset: [u8; 4]| Position {
-        segment: u32::from_le_bytes(segment),
-        offset: u32::from_le_bytes(offset),
-    };
     let (effects_len, rest) = payload.split_first_chunk::<4>()?;
     let effects_len = u32::from_le_bytes(*effects_len);
-    let effects = postcard::from_bytes(rest.get(..effects_len as usize)?).ok()?;
+    let effects = rest.get(..effects_len as usize).and_then(|effects| postcard::from_bytes(effects).ok());
     let blobs_at = u32::try_from(FRAME_HEAD + 4).ok()?.checked_add(effects_len)?;
     Some(Found {
         effects,
         blobs: Position { offset: position.offset.checked_add(blobs_at)?, ..position },
-        epoch: u32::from_le_bytes(epoch),
-        durable: position_of(durable_segment, durable_offset),
-        follows: position_of(segment, offset),
+        epoch,
+        durable,
+        follows,
         len: u32::try_from(end.next_multiple_of(ALIGNMENT)).ok()?,
     })
 }
 
-fn crc(salt: u64, position: Position, head: &[u8], payload: &[u8]) -> u32 {
+/// The end of what was to be the next frame of the log, if `octets`, which no frame can be read from, have a head that says so: its place
+/// is `position`, and it follows the frame that ends at `follows`.
+pub(crate) fn half_frame(octets: &[u8], position: Position, follows: Position) -> Option<Position> {
+    let head = FrameHead::of(octets.first_chunk::<FRAME_HEAD>()?)?;
+    let len = FRAME_HEAD.checked_add(head.len as usize)?.next_multiple_of(ALIGNMENT);
+    let end = position.offset.checked_add(u32::try_from(len).ok()?)?;
+    (head.follows == follows).then_some(Position { offset: end, ..position })
+}
+
+/// What the head of a frame says.
+struct FrameHead {
+    magic: [u8; 4],
+    len: u32,
+    crc: u32,
+    epoch: u32,
+    durable: Position,
+    follows: Position,
+}
+
+impl FrameHead {
+    fn of(head: &[u8; FRAME_HEAD]) -> Option<Self> {
+        let (fields, _) = head.as_chunks::<4>();
+        let [magic, len, crc, epoch, durable_segment, durable_offset, segment, offset] = *fields else {
+            return None;
+        };
+        let position = |segment: [u8; 4], offset: [u8; 4]| Position {
+            segment: u32::from_le_bytes(segment),
+            offset: u32::from_le_bytes(offset),
+        };
+        Some(Self {
+            magic,
+            len: u32::from_le_bytes(len),
+            crc: u32::from_le_bytes(crc),
+            epoch: u32::from_le_bytes(epoch),
+            durable: position(durable_segment, durable_offset),
+            follows: position(segment, offset),
+        })
+    }
+}
+
+/// The checksum of a frame; where the head has it, nothing counts.
+pub(super) fn crc(salt: u64, position: Position, head: &[u8], payload: &[u8]) -> u32 {
     let mut crc = crc32fast::Hasher::new();
     crc.update(&salt.to_le_bytes());
     crc.update(&position.number().to_le_bytes());
-    crc.update(head);
+    crc.update(head.get(..8).unwrap_or_default());
+    crc.update(&[0; 4]);
+    crc.update(head.get(12..).unwrap_or_default());
     crc.update(payload);
     crc.finalize()
 }
@@ -180,7 +218,15 @@ pub(crate) fn segment_head(segment: u32, salt: u64) -> [u8; SEGMENT_HEAD as usiz
         .chain(segment.to_le_bytes())
         .chain(salt.to_le_bytes());
     head.iter_mut().zip(fields).for_each(|(to, from)| *to = from);
+    seal_segment_head(&mut head);
     head
+}
+
+/// Puts the checksum of a segment's head in its place. A wrong one tells a damaged format number from a newer one, so it stands at the
+/// same place in every format.
+pub(super) fn seal_segment_head(head: &mut [u8; SEGMENT_HEAD as usize]) {
+    let crc = head.get(..SEALED).map_or(0, crc32fast::hash).to_le_bytes();
+    head.iter_mut().skip(SEALED).zip(crc).for_each(|(to, from)| *to = from);
 }
 
 /// What a segment's head says.
@@ -195,11 +241,14 @@ pub(crate) enum SegmentHead {
 }
 
 /// Reads the head of a segment.
-pub(crate) fn read_segment_head(head: &[u8], segment: u32, salt: u64) -> SegmentHead {
-    let good = segment_head(segment, salt);
+pub(crate) fn read_segment_head(head: &[u8; SEGMENT_HEAD as usize], segment: u32, salt: u64) -> SegmentHead {
+    if *head == segment_head(segment, salt) {
+        return SegmentHead::Good;
+    }
+    let mut sealed = *head;
+    seal_segment_head(&mut sealed);
     match head.get(8) {
-        _ if head == good => SegmentHead::Good,
-        Some(format) if head.starts_with(SEGMENT_MAGIC) && *format > SEGMENT_FORMAT => {
+        Some(format) if sealed == *head && head.starts_with(SEGMENT_MAGIC) && *format > SEGMENT_FORMAT => {
             SegmentHead::Newer(*format)
         }
         _ => SegmentHead::Damaged,
@@ -222,7 +271,7 @@ mod tests {
         frame.write(9, 2, Place { position, ..Place::default() }, &mut octets);
         assert_eq!(octets.len(), len as usize);
         let found = read(9, position, &octets).unwrap();
-        assert_eq!((found.effects, found.len, found.epoch, found.blobs), (effects, len, 2, base));
+        assert_eq!((found.effects, found.len, found.epoch, found.blobs), (Some(effects), len, 2, base));
         let start = (base.locate(blob).offset - position.offset) as usize;
         assert_eq!(&octets[start..start + 7], b"content");
         assert!(read(9, Position { segment: 4, ..position }, &octets).is_none());

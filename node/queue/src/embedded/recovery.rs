@@ -6,6 +6,7 @@ use std::{
     io,
     os::unix::fs::{DirBuilderExt as _, PermissionsExt as _},
     path::Path,
+    sync::PoisonError,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -15,6 +16,7 @@ use super::{
     Options,
     content::ContentFiles,
     core::{Inner, Shared, Spare},
+    damage,
     database::{DatabaseError, Identity, Index, SmallRow, Summary},
     effect::{Position, Stored},
     log::{
@@ -24,7 +26,7 @@ use super::{
     },
     state::{JobSlot, State},
 };
-use crate::{hold::ReleaseId, store::StoreError};
+use crate::{hold::ReleaseId, record::RecordError, store::StoreError};
 
 /// What opening gives: what is shared, the index, the file that the log goes on in, and the lock on the folder.
 pub(crate) struct Opened {
@@ -40,7 +42,13 @@ pub(crate) fn open(folder: &Path, options: Options) -> Result<Opened, StoreError
         StoreError::Unavailable(format!("the queue in {} {what}: {error}", folder.display()))
     };
     let io = |error: io::Error| failed("cannot be opened", &error);
-    let database = |error: DatabaseError| failed("has an index that cannot be used", &error);
+    let database = |error: DatabaseError| match error {
+        DatabaseError::Record(error @ RecordError::Version { .. }) => failed(
+            "was written by a newer version of Posthouse; start that one again, which alone can deliver what is queued here",
+            &error,
+        ),
+        error => failed("has an index that cannot be used", &error),
+    };
 
     let (log, content) = (folder.join("log"), folder.join("content"));
     for made in [folder, &log, &content] {
@@ -62,17 +70,13 @@ pub(crate) fn open(folder: &Path, options: Options) -> Result<Opened, StoreError
     let segments = Segments::open(&log, identity.salt, identity.segment_size, options.quota).map_err(io)?;
 
     let mut state = State::default();
-    let mut unreadable = HashSet::new();
+    let mut unreadable = Unreadable::default();
     let summary = load(&index, &mut state, &mut unreadable).map_err(database)?;
+    unreadable.report();
     let scanned = replay(&segments, summary.position, &mut state)
         .map_err(|error| failed("cannot be replayed", &error))?;
-    for place in &scanned.damaged {
-        tracing::error!(
-            segment = place.segment,
-            offset = place.offset,
-            "the queue's log is damaged here: what was written there is lost; the rest is kept"
-        );
-    }
+    // Before the log goes on: it may go on there.
+    let damaged = damage::keep(folder, &segments, scanned.unread);
     let (end, current) = continue_log(&segments, scanned.end).map_err(io)?;
     let spare = match segments.make_spare() {
         Ok(()) => Spare::Ready,
@@ -83,7 +87,7 @@ pub(crate) fn open(folder: &Path, options: Options) -> Result<Opened, StoreError
     };
     let files = ContentFiles::open(&content);
     let wanted = state.messages.iter().filter(|(_, m)| matches!(m.content, Stored::File { .. }));
-    files.keep(&wanted.map(|(_, m)| m.id).chain(unreadable).collect()).map_err(io)?;
+    files.keep(&wanted.map(|(_, m)| m.id).chain(unreadable.ids).collect()).map_err(io)?;
     sync_folder(folder).map_err(io)?;
 
     let mut inner = Inner {
@@ -99,6 +103,7 @@ pub(crate) fn open(folder: &Path, options: Options) -> Result<Opened, StoreError
         unlink: Vec::new(),
         since_checkpoint: scanned.octets,
         checkpoint: summary.position,
+        kept: (unreadable.rows > 0).then_some(end.segment),
         stopping: false,
         epoch: identity.epoch,
         salt: identity.salt,
@@ -107,6 +112,10 @@ pub(crate) fn open(folder: &Path, options: Options) -> Result<Opened, StoreError
     inner.state.unlink.clear(); // `keep` has removed those files
     start_over(&mut inner)?;
     let shared = Shared::new(inner, segments, files, folder.to_owned());
+    if damaged {
+        // With a checkpoint behind it, it is not found again.
+        shared.chores.lock().unwrap_or_else(PoisonError::into_inner).checkpoint = true;
+    }
     super::housekeeper::take_reserve(&shared);
     Ok(Opened { shared, index, current, lock })
 }
@@ -159,12 +168,39 @@ fn identify(index: &Index, log: &Path, options: Options, fresh: bool) -> Result<
     Ok(identity)
 }
 
+/// Rows of the index that cannot be read. They stay there, for the version that can.
+#[derive(Default)]
+struct Unreadable {
+    ids: HashSet<MessageId>,
+    rows: u64,
+    first: Option<RecordError>,
+}
+
+impl Unreadable {
+    fn note(&mut self, id: Option<MessageId>, error: RecordError) {
+        self.ids.extend(id);
+        self.rows += 1;
+        self.first.get_or_insert(error);
+    }
+
+    /// Says so, in one line: after a newer version there may be as many as there are messages.
+    fn report(&self) {
+        let Some(error) = &self.first else { return };
+        let messages = self.ids.len();
+        let example = self.ids.iter().next().map(tracing::field::display);
+        tracing::error!(
+            rows = self.rows,
+            messages,
+            example,
+            %error,
+            "rows of the queue's index cannot be read; they and the log that they may name are left alone, and what they queue is not \
+             delivered; if a newer version wrote them, start that one again"
+        );
+    }
+}
+
 /// Loads what the index has.
-fn load(
-    index: &Index,
-    state: &mut State,
-    unreadable: &mut HashSet<MessageId>,
-) -> Result<Summary, DatabaseError> {
+fn load(index: &Index, state: &mut State, unreadable: &mut Unreadable) -> Result<Summary, DatabaseError> {
     let summary = index.summary()?.unwrap_or_default();
     state.count = summary.count;
     state.hold_sequence = summary.hold_sequence;
@@ -172,9 +208,7 @@ fn load(
     // Releases before what they release: an entry counts by them when it is put there.
     index.small(|row| match row {
         Ok(row) => add_small(state, row),
-        Err((_, error)) => {
-            tracing::error!(%error, "a row in the queue's index cannot be read; it is left alone");
-        }
+        Err((_, error)) => unreadable.note(None, error),
     })?;
     index.messages(|row| match row {
         Ok(row) => {
@@ -186,9 +220,7 @@ fn load(
             }
         }
         Err((key, error)) => {
-            let id = key.try_into().ok().map(MessageId::from_bytes);
-            tracing::error!(?id, %error, "a message's row in the queue's index cannot be read; it is left alone");
-            unreadable.extend(id);
+            unreadable.note(key.try_into().ok().map(MessageId::from_bytes), error);
         }
     })?;
     state.dirty.clear();
@@ -230,9 +262,9 @@ fn add_small(state: &mut State, row: SmallRow) {
 }
 
 fn replay(segments: &Segments, from: Position, state: &mut State) -> Result<Scanned, scan::ScanError> {
-    scan::scan(segments, from, |found| {
-        for effect in &found.effects {
-            state.apply(effect, found.blobs);
+    scan::scan(segments, from, |effects, blobs| {
+        for effect in &effects {
+            state.apply(effect, blobs);
         }
     })
 }

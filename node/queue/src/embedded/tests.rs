@@ -1,5 +1,7 @@
 //! The store as a whole: what a crash leaves, what a compaction keeps, what a full disk still allows.
 
+mod damage;
+
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 
 use bytes::Bytes;
@@ -250,47 +252,6 @@ fn a_log_that_is_cut_or_torn_anywhere_opens_and_balances() {
         let store = EmbeddedStore::open_with(copy.path(), SMALL).unwrap();
         assert!(run(store.show(id(9).entry(0))).unwrap().is_some(), "cut at {cut}");
     }
-}
-
-#[test]
-fn damage_in_the_middle_costs_only_what_was_there() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path(), SMALL);
-    for number in 0..5 {
-        run(store.enqueue(NODE, letter(number, format!("letter {number}").as_bytes()), &[], NOW)).unwrap();
-    }
-    store.crash();
-    let mut octets = fs::read(first_segment(folder.path())).unwrap();
-    let place = octets.windows(8).position(|octets| octets == b"letter 2").unwrap();
-    octets[place] = b'L';
-    fs::write(first_segment(folder.path()), octets).unwrap();
-    let store = open(folder.path(), SMALL);
-    assert_eq!(run(store.counts(None)).unwrap().incoming, 4);
-    assert!(run(store.accounting()).unwrap().balances());
-}
-
-#[test]
-fn a_record_that_cannot_be_read_is_held_for_quarantine_and_can_be_deleted() {
-    let folder = tempfile::tempdir().unwrap();
-    let store = open(folder.path(), SMALL);
-    run(store.enqueue(NODE, letter(1, b"letter"), &[], NOW)).unwrap();
-    run(store.activate(&[id(1)], NOW)).unwrap();
-    drop(store);
-    let mut octets = fs::read(first_segment(folder.path())).unwrap();
-    let place = octets.windows(16).position(|octets| octets == b"user@example.org").unwrap();
-    octets[place] ^= 1;
-    fs::write(first_segment(folder.path()), octets).unwrap();
-    let store = open(folder.path(), SMALL);
-    run(async {
-        assert!(lease_all(&store).await.is_empty());
-        let held = store.counts(None).await.unwrap();
-        assert_eq!(held, Counts { held: 1, ..Counts::default() });
-        let leased = store.lease_entry(NODE, id(1).entry(0), NOW).await.unwrap().unwrap();
-        let settled = store.settle(&settlement(&leased, Outcome::Deleted), NOW).await.unwrap();
-        assert_eq!(settled, Settled::Done);
-        let accounting = store.accounting().await.unwrap();
-        assert!(accounting.balances() && accounting.deleted == 1, "{accounting:?}");
-    });
 }
 
 #[test]

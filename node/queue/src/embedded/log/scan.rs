@@ -2,8 +2,10 @@
 
 use std::{fs::File, io, os::unix::fs::FileExt as _};
 
-use super::{FRAME_HEAD, Found, SEGMENT_HEAD, SegmentHead, read, segments::Segments};
-use crate::embedded::effect::Position;
+use super::{
+    FRAME_HEAD, Found, SEGMENT_FORMAT, SEGMENT_HEAD, SegmentHead, half_frame, read, segments::Segments,
+};
+use crate::embedded::effect::{Effect, Position};
 
 /// Read from a segment at once.
 const WINDOW: usize = 256 * 1024;
@@ -13,10 +15,30 @@ const WINDOW: usize = 256 * 1024;
 pub(crate) struct Scanned {
     /// The end of the log: where the next frame goes.
     pub(crate) end: Position,
-    /// Places where confirmed frames are damaged.
-    pub(crate) damaged: Vec<Position>,
+    /// What cannot be read.
+    pub(crate) unread: Vec<Unread>,
     /// Octets of the frames that were read.
     pub(crate) octets: u64,
+}
+
+/// A part of a segment that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Unread {
+    pub(crate) segment: u32,
+    pub(crate) from: u32,
+    pub(crate) to: u32,
+    pub(crate) why: Why,
+}
+
+/// Why a part of the log cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// What was confirmed is damaged.
+    Damaged,
+    /// It is a whole frame of a newer program.
+    Newer,
+    /// It is what a power failure leaves of a batch that nobody was told of; or the last frames are damaged, which looks the same.
+    Tail,
 }
 
 /// Why the log cannot be read at all.
@@ -24,24 +46,24 @@ pub(crate) struct Scanned {
 pub(crate) enum ScanError {
     #[error("the log cannot be read: {0}")]
     Io(#[from] io::Error),
-    #[error("segment {segment} of the log has format {format}, which only a newer program reads")]
+    #[error(
+        "segment {segment} of the log has format {format}, and this version of Posthouse reads formats up to {SEGMENT_FORMAT}: \
+         start the newer version again, which alone can deliver what is queued here"
+    )]
     Newer { segment: u32, format: u8 },
 }
 
-/// Reads every frame from `from` on and gives it to `each`, in order.
+/// Reads every frame from `from` on and gives what it says, and where its blobs start, to `each`, in order.
 pub(crate) fn scan(
     segments: &Segments,
     from: Position,
-    mut each: impl FnMut(Found),
+    mut each: impl FnMut(Vec<Effect>, Position),
 ) -> Result<Scanned, ScanError> {
+    check_heads(segments)?;
     let mut scanned = Scanned { end: from, ..Scanned::default() };
     let mut epoch = 0;
+    let mut torn = from;
     for segment in segments.numbers().into_iter().filter(|number| *number >= from.segment) {
-        match segments.head(segment)? {
-            SegmentHead::Newer(format) => return Err(ScanError::Newer { segment, format }),
-            // Its frames vouch for themselves.
-            SegmentHead::Good | SegmentHead::Damaged => {}
-        }
         let Some(file) = segments.file(segment) else { continue };
         let start = if segment == from.segment { from.offset } else { SEGMENT_HEAD };
         let mut reader = Reader { file: &file, size: segments.size(), window: Vec::new(), start: 0 };
@@ -52,21 +74,78 @@ pub(crate) fn scan(
                 position.offset = reader.next_candidate(position.offset.saturating_add(8))?;
                 continue;
             };
+            let start = position;
             position.offset = position.offset.saturating_add(found.len);
             if found.follows != scanned.end {
                 if found.durable <= scanned.end {
                     // What comes before it is missing and was not durable when it was written: part of the same torn tail.
+                    torn = position;
                     continue;
                 }
-                scanned.damaged.push(scanned.end);
+                scanned.missing(segments, start, Why::Damaged);
             }
             epoch = found.epoch;
             scanned.end = position;
             scanned.octets += u64::from(found.len);
-            each(found);
+            match found.effects {
+                Some(effects) => each(effects, found.blobs),
+                None => scanned.unread.push(Unread {
+                    segment,
+                    from: start.offset,
+                    to: position.offset,
+                    why: Why::Newer,
+                }),
+            }
         }
     }
+    let tail = torn.max(half_written(segments, scanned.end)?);
+    scanned.missing(segments, tail, Why::Tail);
     Ok(scanned)
+}
+
+/// Also those before the position: entries may have their bodies there.
+fn check_heads(segments: &Segments) -> Result<(), ScanError> {
+    for segment in segments.numbers() {
+        match segments.head(segment)? {
+            SegmentHead::Newer(format) => return Err(ScanError::Newer { segment, format }),
+            SegmentHead::Damaged => {
+                tracing::warn!(
+                    segment,
+                    "the head of a segment of the queue's log is damaged; its frames vouch for themselves"
+                );
+            }
+            SegmentHead::Good => {}
+        }
+    }
+    Ok(())
+}
+
+/// The end of a frame that was begun at the end of the log, or in the next segment; the end of the log if there is none.
+fn half_written(segments: &Segments, end: Position) -> io::Result<Position> {
+    let next = Position { segment: end.segment.saturating_add(1), offset: SEGMENT_HEAD };
+    let mut upto = end;
+    for place in [end, next] {
+        if let Some(file) = segments.file(place.segment) {
+            let mut reader = Reader { file: &file, size: segments.size(), window: Vec::new(), start: 0 };
+            let head = reader.octets(place.offset, FRAME_HEAD)?;
+            upto = upto.max(half_frame(head, place, end).unwrap_or(end));
+        }
+    }
+    Ok(Position { offset: upto.offset.min(segments.size()), ..upto })
+}
+
+impl Scanned {
+    /// Notes that nothing can be read between the last frame and `to`, segment by segment.
+    fn missing(&mut self, segments: &Segments, to: Position, why: Why) {
+        let end = self.end;
+        for segment in segments.numbers().into_iter().filter(|n| (end.segment..=to.segment).contains(n)) {
+            let from = if segment == end.segment { end.offset } else { SEGMENT_HEAD };
+            let to = if segment == to.segment { to.offset } else { segments.size() };
+            if from < to {
+                self.unread.push(Unread { segment, from, to, why });
+            }
+        }
+    }
 }
 
 /// A segment read through a window.
@@ -139,15 +218,15 @@ impl Reader<'_> {
     }
 }
 
-/// Reads every whole frame of one segment that is complete and gives it to `each`.
-pub(crate) fn frames(segments: &Segments, segment: u32, mut each: impl FnMut(Found)) -> io::Result<()> {
+/// Reads every whole frame of one segment that is complete and gives what it says to `each`.
+pub(crate) fn frames(segments: &Segments, segment: u32, mut each: impl FnMut(Vec<Effect>)) -> io::Result<()> {
     let Some(file) = segments.file(segment) else { return Ok(()) };
     let mut reader = Reader { file: &file, size: segments.size(), window: Vec::new(), start: 0 };
     let mut position = Position { segment, offset: SEGMENT_HEAD };
     while position.offset < segments.size() {
         if let Some(found) = reader.frame(segments.salt(), position)? {
             position.offset = position.offset.saturating_add(found.len);
-            each(found);
+            each(found.effects.unwrap_or_default());
         } else {
             position.offset = reader.next_candidate(position.offset.saturating_add(8))?;
         }
