@@ -351,6 +351,28 @@ fn a_domain_that_was_never_right_gets_451_and_the_log_says_so() {
 }
 
 #[test]
+fn who_holds_a_domain_holds_it_over_a_restart() {
+    let house = House::new(NODE);
+    house.write("b.yaml", &DOMAIN.replace("example-com", "b"));
+    let mut operator = house.start_ready();
+    house.write("a.yaml", &DOMAIN.replace("example-com", "a").replace("alice", "carol"));
+    let log = house.path("operator.log");
+    let lost = "Error MailDomain mail/a spec.domain: DomainClaimed: example.com is held by MailDomain mail/b";
+    operator.until(lost, SOON, || Ok(fs::read_to_string(&log)?.contains(lost).then_some(()))).unwrap();
+    assert_eq!(operator.terminate(SOON).unwrap().code(), Some(0));
+
+    let mut operator = house.start_ready();
+    assert_eq!(fs::read_to_string(&log).unwrap().matches(lost).count(), 2);
+    assert!(house.published().contains("alice") && !house.published().contains("carol"));
+    assert_eq!(operator.terminate(SOON).unwrap().code(), Some(0));
+
+    fs::write(house.path("state/claims.json"), "damaged").unwrap();
+    let operator = house.start_ready();
+    let warned = operator.log().unwrap().contains("claims.json: cannot be read: ");
+    assert!(warned && !house.published().contains("alice"), "now nobody knows who was first");
+}
+
+#[test]
 fn a_busy_port_is_named_with_exit_2() {
     let house = House::new(NODE);
     let busy = TcpListener::bind(("127.0.0.1", 0)).unwrap();

@@ -15,9 +15,11 @@ use posthouse_crds::{
     EtrnSchedule, MailDomain, MailGateway, MailRecipients, MailSchedule, MailUser, Object, Pop3Account,
     RelayRule, mail_gateway::DEFAULT_CONTROLLER_NAME,
 };
+use serde::{Deserialize, Serialize};
 
 /// The name of an object of a known kind.
-#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ObjectKey {
     /// Its namespace.
     pub namespace: String,
@@ -126,7 +128,7 @@ impl Default for Context {
 }
 
 /// Something that only one resource can hold.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub(crate) enum Claim {
     /// A domain name at a gateway, as a domain or as an alias.
     Domain(ObjectKey, String),
@@ -138,9 +140,30 @@ pub(crate) enum Claim {
     QueueId(String),
 }
 
-/// Who holds what. Opaque: what one compilation returns is handed to the next.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// Who holds what. Opaque: what one compilation returns is handed to the next. It may be written down meanwhile, as a sorted list.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Vec<Held>", into = "Vec<Held>")]
 pub struct Claims(pub(crate) BTreeMap<Claim, ObjectKey>);
+
+/// One claim as it is written down.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Held {
+    what: Claim,
+    by: ObjectKey,
+}
+
+impl From<Vec<Held>> for Claims {
+    fn from(list: Vec<Held>) -> Self {
+        Self(list.into_iter().map(|Held { what, by }| (what, by)).collect())
+    }
+}
+
+impl From<Claims> for Vec<Held> {
+    fn from(claims: Claims) -> Self {
+        claims.0.into_iter().map(|(what, by)| Held { what, by }).collect()
+    }
+}
 
 /// The keys of each Secret, by name.
 #[derive(Debug)]
@@ -168,4 +191,30 @@ impl<'a> Secrets<'a> {
 pub(crate) fn has_key(secret: &Secret, key: &str) -> bool {
     secret.data.as_ref().is_some_and(|data| data.contains_key(key))
         || secret.string_data.as_ref().is_some_and(|data| data.contains_key(key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn claims_are_written_as_a_sorted_list_and_read_back() {
+        let (edge, holder) = (ObjectKey::new("mail", "edge"), ObjectKey::new("mail", "b"));
+        let claims = Claims(
+            [
+                (Claim::QueueId("q".to_owned()), edge.clone()),
+                (Claim::Primary(edge.clone()), holder.clone()),
+                (Claim::Domain(edge, "b.example".to_owned()), holder),
+            ]
+            .into(),
+        );
+        let written = serde_json::to_string(&claims).unwrap();
+        assert_eq!(
+            written,
+            r#"[{"what":{"Domain":[{"namespace":"mail","name":"edge"},"b.example"]},"by":{"namespace":"mail","name":"b"}},"#.to_owned()
+                + r#"{"what":{"Primary":{"namespace":"mail","name":"edge"}},"by":{"namespace":"mail","name":"b"}},"#
+                + r#"{"what":{"QueueId":"q"},"by":{"namespace":"mail","name":"edge"}}]"#
+        );
+        assert_eq!(serde_json::from_str::<Claims>(&written).unwrap(), claims);
+    }
 }

@@ -10,7 +10,7 @@ use std::{
 };
 
 use posthouse_channel::{Directory, control::FromNode};
-use posthouse_compiler::{ObjectKey, Severity};
+use posthouse_compiler::{Claims, ObjectKey, Severity};
 use posthouse_config::{Snapshot, SnapshotHash};
 use posthouse_model::Timestamp;
 use tokio::sync::{mpsc, watch};
@@ -102,6 +102,16 @@ impl Fleet {
     /// What holds for the whole run.
     pub(super) fn settings(&self) -> &Settings {
         &self.settings
+    }
+
+    /// Who held what when the run before ended.
+    pub(super) fn claims(&self) -> Claims {
+        self.state.claims()
+    }
+
+    /// Keeps who holds what for the run after this one.
+    pub(super) fn remember(&self, claims: &Claims) -> Result<(), Failure> {
+        self.state.write_claims(claims)
     }
 
     /// The snapshot that a gateway goes by until another is published, be it from a run before.

@@ -53,6 +53,8 @@ pub(super) struct Run {
     /// Objects that were not there at the last look, and had been before.
     missed: BTreeSet<Identity>,
     judged: Judged,
+    /// Who holds what, as it is written in the state.
+    remembered: Claims,
     fleet: Fleet,
     /// What could not be done and is tried again at each tick.
     is_unfinished: bool,
@@ -63,9 +65,10 @@ pub(super) struct Run {
 
 impl Run {
     pub(super) fn new(reader: Reader, reading: Reading, fleet: Fleet, log_format: Format) -> Self {
-        let judged = judge(&reading, Claims::default(), &fleet);
+        let remembered = fleet.claims();
+        let judged = judge(&reading, remembered.clone(), &fleet);
         let (missed, said) = (BTreeSet::new(), Vec::new());
-        Self { reader, reading, missed, judged, fleet, is_unfinished: false, said, log_format }
+        Self { reader, reading, missed, judged, remembered, fleet, is_unfinished: false, said, log_format }
     }
 
     /// Runs until a signal ends it; good if all nodes ended by themselves.
@@ -111,6 +114,7 @@ impl Run {
 
     /// The first look: what cannot be done now ends the run.
     async fn begin(&mut self) -> Result<(), Failure> {
+        self.remember()?;
         let wanted = wanted(&self.reading, &self.judged.compilation);
         if wanted.len() > 1 && !self.fleet.settings().ephemeral_ports {
             let names: Vec<_> = wanted.keys().map(ToString::to_string).collect();
@@ -161,7 +165,9 @@ impl Run {
 
     /// Makes everything what was judged, and says what is new. What cannot be done is said, and tried again.
     fn apply(&mut self) {
-        let applied = self.fleet.apply(&wanted(&self.reading, &self.judged.compilation));
+        let remembered = self.remember(); // before any node acts on it
+        let mut applied = self.fleet.apply(&wanted(&self.reading, &self.judged.compilation));
+        applied.failures.extend(remembered.err());
         let closed = self.fleet.bind();
         self.fleet.start();
         self.is_unfinished = !applied.failures.is_empty() || !closed.is_empty();
@@ -171,6 +177,16 @@ impl Run {
         findings.extend(closed.iter().map(Closed::finding));
         self.say(findings);
         self.fleet.write();
+    }
+
+    /// Writes down who holds what, if that changed: the next run has nobody else to ask.
+    fn remember(&mut self) -> Result<(), Failure> {
+        let claims = &self.judged.compilation.claims;
+        if *claims != self.remembered {
+            self.fleet.remember(claims)?;
+            self.remembered.clone_from(claims);
+        }
+        Ok(())
     }
 
     fn say(&mut self, mut findings: Vec<Finding>) {

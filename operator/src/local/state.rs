@@ -2,6 +2,7 @@
 //!
 //!     STATE/lock                                held by the run that uses it
 //!     STATE/local.json                          the running nodes; absent until all are ready
+//!     STATE/claims.json                         who holds what, for the run after this
 //!     STATE/gateways/NAMESPACE.NAME/config      the snapshots of one gateway
 //!     STATE/gateways/NAMESPACE.NAME/…           what its nodes keep: the embedded queue, their socket
 
@@ -14,7 +15,7 @@ use std::{
     path::{Path, PathBuf, absolute},
 };
 
-use posthouse_compiler::ObjectKey;
+use posthouse_compiler::{Claims, ObjectKey};
 use posthouse_config::SnapshotHash;
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
@@ -107,6 +108,40 @@ impl State {
         }
     }
 
+    /// Who held what in the run before. Without it a name that two want is nobody's, but all else goes on: no reason to end.
+    pub(super) fn claims(&self) -> Claims {
+        let file = self.claims_json();
+        let read = match fs::read(&file) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Claims::default(),
+            read => read.and_then(|text| serde_json::from_slice(&text).map_err(io::Error::from)),
+        };
+        read.unwrap_or_else(|error| {
+            tracing::warn!(
+                "{}: cannot be read: {error}; who held a name before this run is not known, so one that several claim is nobody's",
+                file.display()
+            );
+            Claims::default()
+        })
+    }
+
+    /// Replaces what is remembered of who holds what, by rename.
+    pub(super) fn write_claims(&self, claims: &Claims) -> Result<(), Failure> {
+        let (file, beside) = (self.claims_json(), self.folder.join("claims.json.new"));
+        let mut options = OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o600);
+        let written = serde_json::to_vec(claims).map_err(io::Error::from).and_then(|text| {
+            let mut new = options.open(&beside)?;
+            new.write_all(&text)?;
+            new.sync_all()?; // a rename may reach the disk before what it names
+            fs::rename(&beside, &file)
+        });
+        written.map_err(|source| Failure::State { doing: "be written", path: file, source })
+    }
+
+    fn claims_json(&self) -> PathBuf {
+        self.folder.join("claims.json")
+    }
+
     fn local_json(&self) -> PathBuf {
         self.folder.join("local.json")
     }
@@ -148,6 +183,22 @@ mod tests {
         assert!(!file.exists());
         state.write_local_run(&LocalRun::default()).unwrap();
         assert_eq!(fs::read_to_string(&file).unwrap(), r#"{"nodes":[]}"#);
+    }
+
+    #[test]
+    fn claims_are_kept_for_the_owner_alone_and_damage_is_no_failure() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let state = State::take(folder.path()).unwrap();
+        assert_eq!(state.claims(), Claims::default());
+        let held = r#"[{"what":{"QueueId":"q"},"by":{"namespace":"mail","name":"edge"}}]"#;
+        state.write_claims(&serde_json::from_str(held).unwrap()).unwrap();
+        let file = folder.path().join("claims.json");
+        assert_eq!(fs::read_to_string(&file).unwrap(), held);
+        assert_eq!(serde_json::to_string(&state.claims()).unwrap(), held);
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::write(&file, "[{").unwrap();
+        assert_eq!(state.claims(), Claims::default());
     }
 
     #[test]
