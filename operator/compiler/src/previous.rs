@@ -58,20 +58,12 @@ pub(crate) fn keep(
     claims: &Claims,
     report: &Report,
 ) -> Kept {
-    let mut refused = report.refused();
+    let refused = refused(input, report);
+    let mut kept = Kept::default();
     if refused.is_empty() {
-        return Kept::default();
-    }
-    for object in &input.resources.recipients {
-        let key = ObjectKey::of(&object.metadata);
-        if let Some(refusal) = refused.get(&(Kind::MailRecipients, key.clone())).copied() {
-            let domain = ObjectKey::new(key.namespace, &object.spec.domain_ref.name);
-            let whole = refused.entry((Kind::MailDomain, domain)).or_insert(refusal);
-            *whole = (*whole).max(refusal);
-        }
+        return kept;
     }
     let before = Before::new(input);
-    let mut kept = Kept::default();
     let now = Now::new(input, gateways, domains, claims);
     for plan in domains.iter().filter(|plan| !plan.superseded) {
         let Some(refusal) = refused.get(&(Kind::MailDomain, plan.key.clone())) else { continue };
@@ -87,25 +79,40 @@ pub(crate) fn keep(
         };
         kept.standing.insert((Kind::MailDomain, plan.key.clone()), standing);
     }
-    let plans: HashMap<&ObjectKey, &RulePlan<'_>> = rules.iter().map(|plan| (&plan.key, plan)).collect();
+    let programmed: HashSet<&ObjectKey> = rules.iter().map(|plan| &plan.key).collect();
     for (key, object) in sorted(&input.resources.relay_rules) {
         let Some(refusal) = refused.get(&(Kind::RelayRule, key.clone())) else { continue };
         let Some((place, gateway)) = now.gateway_of(&key, &object.spec.gateway_ref) else { continue };
+        let is_programmed = programmed.contains(&key);
         let found = before.rule(gateway, &key).filter(|_| *refusal == Refusal::Corrigible);
         // One that waits because it was refused before is no better than what is there now, unless nothing is.
-        let stays = found.filter(|rule| !plans.contains_key(&key) || !is_refused(rule));
+        let stays = found.filter(|rule| !is_programmed || !is_refused(rule));
         let standing = match stays.filter(|rule| now.allows_rule(gateway, rule)) {
             Some(rule) => {
                 let rule = RelayRule { suspended: object.spec.suspend, ..rule.clone() };
                 kept.rules.insert(key.clone(), (place, rule));
                 Standing::Kept
             }
-            None if plans.contains_key(&key) => continue,
+            None if is_programmed => continue,
             None => Standing::Nothing,
         };
         kept.standing.insert((Kind::RelayRule, key), standing);
     }
     kept
+}
+
+/// What is refused; a domain also by its `MailRecipients`.
+fn refused(input: &Input<'_>, report: &Report) -> BTreeMap<(Kind, ObjectKey), Refusal> {
+    let mut refused = report.refused();
+    for object in &input.resources.recipients {
+        let key = ObjectKey::of(&object.metadata);
+        let domain = ObjectKey::new(&key.namespace, &object.spec.domain_ref.name);
+        if let Some(refusal) = refused.get(&(Kind::MailRecipients, key)).copied() {
+            let whole = refused.entry((Kind::MailDomain, domain)).or_insert(refusal);
+            *whole = refusal.max(*whole);
+        }
+    }
+    refused
 }
 
 /// What was in force before, found by resource.
