@@ -245,6 +245,8 @@ impl State {
     /// Leases one entry.
     pub(crate) fn take(&mut self, who: Incarnation, choice: Choice, now: Timestamp) -> Leased {
         let Choice { id, attend, probe } = choice;
+        // What a claim leases, or what is attended to, does not tell of its lane.
+        let by_lane = !attend && self.claim_of(&self.items[&id]).is_none();
         // A deferred one that is leased by hand goes back to what it was, whether its time has come or not.
         if !matches!(self.items[&id].place, Place::Deferred { .. }) {
             self.ripen_one(id, now);
@@ -262,17 +264,17 @@ impl State {
         item.place = Place::Active { who, token, leased_at: now, before };
         let lane = item.entry.lane();
         let entry = Arc::new(item.entry.clone());
-        if !attend {
+        if by_lane {
             self.turn += 1;
         }
         let turn = self.turn;
         let state = self.lanes.entry(lane).or_default();
         if probe {
             state.probe = Some(id);
-        } else if state.emptied && !attend && state.back_off.is_some_and(|until| until <= now) {
+        } else if state.emptied && by_lane && state.back_off.is_some_and(|until| until <= now) {
             state.back_off = None; // it was forgotten
         }
-        if !attend {
+        if by_lane {
             state.served = turn;
         }
         let message = &self.messages[&id.message];
