@@ -2,7 +2,7 @@
 
 use posthouse_model::{EntryId, QueueName, Timestamp};
 
-use super::{EntrySlot, Slot, State, lease::View};
+use super::{EntrySlot, QueueSlot, Slot, State, lease::View};
 use crate::{
     accounting::{Accounting, Counts, State as Shown},
     embedded::effect::{Effect, Head, Phase},
@@ -77,14 +77,22 @@ impl State {
     /// Entries by state.
     pub(crate) fn counts(&self, queue: Option<&QueueName>) -> Counts {
         let mut counts = Counts::default();
-        let only = queue.map(|name| self.queue_names.get(name).copied());
-        let queues = self.queues.iter().filter(|(number, _)| only.is_none_or(|only| only == Some(*number)));
-        for (_, queue) in queues {
+        let mut add = |queue: &QueueSlot| {
             counts.incoming += queue.incoming;
             counts.due += queue.due;
             counts.deferred += queue.deferred;
             counts.active += queue.active;
             counts.held += queue.reasons.iter().map(|held| held.kept).sum::<u64>();
+        };
+        match queue {
+            // Clients poll it to learn whether a queue is drained: not a walk over all of them.
+            Some(name) => self
+                .queue_names
+                .get(name)
+                .and_then(|number| self.queues.at(*number))
+                .into_iter()
+                .for_each(add),
+            None => self.queues.iter().for_each(|(_, queue)| add(queue)),
         }
         counts
     }
