@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::{
     API_VERSION, EtrnSchedule, MailDomain, MailGateway, MailRecipients, MailSchedule, MailUser, Pop3Account,
-    RelayRule,
+    RelayRule, definition,
     schema::{self, Defect},
 };
 
@@ -69,13 +69,13 @@ macro_rules! kinds {
                 }
             }
 
-            /// The schema of the kind's custom resource definition.
+            /// The kind's custom resource definition.
             #[must_use]
-            pub fn schema(self) -> &'static Value {
+            pub fn definition(self) -> &'static Value {
                 match self {
                     $(Self::$kind => {
-                        static SCHEMA: OnceLock<Value> = OnceLock::new();
-                        SCHEMA.get_or_init(schema_of::<$kind>)
+                        static DEFINITION: OnceLock<Value> = OnceLock::new();
+                        DEFINITION.get_or_init(|| definition::finish(self, raw::<$kind>()))
                     }),+
                 }
             }
@@ -135,6 +135,13 @@ kinds! {
 }
 
 impl Kind {
+    /// The schema of the kind's custom resource definition.
+    #[must_use]
+    pub fn schema(self) -> &'static Value {
+        static EMPTY: Value = Value::Null;
+        definition::schema(self.definition()).unwrap_or(&EMPTY)
+    }
+
     /// Every way in which a raw document of this kind differs from its schema.
     #[must_use]
     pub fn defects(self, document: &Value) -> Vec<Defect> {
@@ -211,8 +218,6 @@ impl Object {
     }
 }
 
-fn schema_of<K: CustomResourceExt>() -> Value {
-    let crd = K::crd();
-    let schema = crd.spec.versions.into_iter().next().and_then(|version| version.schema);
-    schema.and_then(|schema| serde_json::to_value(schema.open_api_v3_schema).ok()).unwrap_or_default()
+fn raw<K: CustomResourceExt>() -> Value {
+    serde_json::to_value(K::crd()).unwrap_or_default()
 }

@@ -5,6 +5,7 @@
 //! here: the compiler parses them into the vocabulary of `posthouse-model`, so that each wrong one is a verdict that names its field, and
 //! a manifest with three mistakes reports three. Pure: no I/O, and no client.
 
+pub mod definition;
 pub mod duration;
 pub mod etrn_schedule;
 pub mod kind;
