@@ -3,13 +3,19 @@
 //!
 //! The cluster's budget lives in the store; this node takes from it in blocks, so that a small message costs no round trip of its own.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use posthouse_model::Incarnation;
 use posthouse_queue::{Store, StoreError};
 use tokio::sync::Mutex;
 
-use crate::presence::{Life, Presence};
+use crate::{
+    events,
+    presence::{Life, Presence},
+};
 
 /// Taken beyond what is asked for, if there is room: so many octets of messages are admitted before the store is asked again.
 const BLOCK: u64 = 256 * 1024 * 1024;
@@ -19,6 +25,8 @@ pub struct Budget {
     store: Arc<dyn Store>,
     presence: Arc<Presence>,
     share: Mutex<Share>,
+    /// Less is free than the reserve: no mail is taken.
+    short: AtomicBool,
 }
 
 #[derive(Default)]
@@ -57,12 +65,17 @@ impl Budget {
     /// An empty share.
     #[must_use]
     pub fn new(store: Arc<dyn Store>, presence: Arc<Presence>) -> Arc<Self> {
-        Arc::new(Self { store, presence, share: Mutex::default() })
+        Arc::new(Self { store, presence, share: Mutex::default(), short: AtomicBool::new(false) })
     }
 
     /// Reserves `octets`, keeping `reserve` octets free for what is not mail.
     pub async fn reserve(self: &Arc<Self>, octets: u64, reserve: u64) -> Result<Reservation, NoRoom> {
-        let room = self.presence.room().map(|room| room.saturating_sub(reserve));
+        let free = self.presence.room();
+        let short = free.is_some_and(|free| free <= reserve);
+        if self.short.swap(short, Ordering::Relaxed) != short {
+            events::Room { free, reserve }.emit();
+        }
+        let room = free.map(|free| free.saturating_sub(reserve));
         // The room may have shrunk since the share was granted (somebody else fills the disk): what is new must fit by itself.
         if room.is_some_and(|room| room < octets) {
             return Err(NoRoom::Full);

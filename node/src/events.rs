@@ -168,6 +168,51 @@ impl MemberUnreachable<'_> {
     }
 }
 
+/// Less is free in the store than the reserve, or enough again.
+pub struct Room {
+    /// Octets that may still be written; `None`: no limit is known.
+    pub free: Option<u64>,
+    /// Octets that are kept free.
+    pub reserve: u64,
+}
+
+impl Room {
+    /// Says it.
+    pub fn emit(&self) {
+        let (free, reserve) = (self.free, self.reserve);
+        if free.is_some_and(|free| free <= reserve) {
+            warn!(
+                event = "room_short",
+                free,
+                reserve,
+                effect = "MAIL is answered 452 4.3.1; give the store more room (disk, or maxmemory), or the gateway a smaller queue.reserve"
+            );
+        } else {
+            info!(event = "room_enough", free, reserve);
+        }
+    }
+}
+
+/// A next hop takes no more connections than are open.
+pub struct HopCrowded<'a> {
+    /// Which.
+    pub next_hop: &'a str,
+    /// What it said to one more.
+    pub reason: &'a str,
+}
+
+impl HopCrowded<'_> {
+    /// Says it.
+    pub fn emit(&self) {
+        info!(
+            event = "next_hop_crowded",
+            next_hop = self.next_hop,
+            reason = self.reason,
+            effect = "its mail goes over the connections that are open"
+        );
+    }
+}
+
 /// A session ended.
 pub struct SessionEnded<'a> {
     /// The client.

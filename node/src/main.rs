@@ -1,6 +1,6 @@
 //! `posthouse-node`: the mail node. `run` takes mail in, queues it durably and sends it on; `queue` shows and changes what is queued.
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
 use clap::{Parser, Subcommand};
 use posthouse_node::{admin, logging, run};
@@ -27,6 +27,7 @@ enum Verb {
 fn main() -> ExitCode {
     let Cli { log_format, verb } = Cli::parse(); // exit 2 for a wrong call
     logging::start(log_format);
+    let is_queue = matches!(verb, Verb::Queue(_));
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let outcome = match runtime {
         Ok(runtime) => runtime.block_on(async {
@@ -39,6 +40,11 @@ fn main() -> ExitCode {
     };
     match outcome {
         Ok(code) => ExitCode::from(code),
+        Err(error) if is_queue => {
+            // A person asked; a log line would hide the answer.
+            let _ = writeln!(std::io::stderr().lock(), "error: {error:#}");
+            ExitCode::from(2)
+        }
         Err(error) => {
             tracing::error!(event = "failed", error = format!("{error:#}"));
             ExitCode::from(2)

@@ -162,7 +162,7 @@ fn expose_accounting(text: &mut String, accounting: &Accounting) {
         discarded,
         queued,
     } = *accounting;
-    text.push_str("# HELP posthouse_recipients Recipients of the whole queue by what became of them.\n# TYPE posthouse_recipients counter\n");
+    text.push_str("# HELP posthouse_recipients Recipients of the whole queue by what became of them: accepted + expanded + generated is the sum of the others and of posthouse_queue_recipients.\n# TYPE posthouse_recipients counter\n");
     for (event, count) in [
         ("accepted", accepted),
         ("expanded", expanded),

@@ -51,6 +51,8 @@ pub struct Presence {
     /// The last heartbeat was answered.
     answers: AtomicBool,
     writable: watch::Sender<bool>,
+    /// It takes no mail, so whether it could is no news.
+    silent: bool,
 }
 
 impl Presence {
@@ -66,7 +68,14 @@ impl Presence {
             refused: AtomicBool::new(false),
             answers: AtomicBool::new(false),
             writable: watch::Sender::new(false),
+            silent: false,
         }
+    }
+
+    /// The same for somebody who only looks after what is queued.
+    #[must_use]
+    pub fn silent(store: Arc<dyn Store>) -> Self {
+        Self { silent: true, ..Self::new(store) }
     }
 
     /// The life in whose name something is begun now; held until that has ended.
@@ -157,7 +166,7 @@ impl Presence {
                 }
             }
         }
-        self.set_writable(false, "the node is ending");
+        self.writable.send_replace(false); // nothing happened to the store: no event
         for life in self.lives.all() {
             life.end(); // an attempt that was broken off must not go on with a lease that goes back
             // Without this the leases are free only when the heartbeat ends: worth a try, not worth waiting for.
@@ -260,7 +269,9 @@ impl Presence {
             if *was == writable {
                 return false;
             }
-            events::StoreState { writable, why }.emit();
+            if !self.silent {
+                events::StoreState { writable, why }.emit();
+            }
             *was = writable;
             true
         });

@@ -98,15 +98,30 @@ impl Sink {
             .context("a loopback port for a sink")
     }
 
+    /// An SMTP sink that takes everything, over so many connections at one time; to more it says 421.
+    pub fn with_places(places: usize) -> Result<Self> {
+        let address = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::listen_with(Protocol::Smtp, address, accept_all(), places).context("a loopback port for a sink")
+    }
+
     /// Listens on `address`.
     pub fn listen(protocol: Protocol, address: SocketAddr, policy: Policy) -> Result<Self, Error> {
+        Self::listen_with(protocol, address, policy, usize::MAX)
+    }
+
+    fn listen_with(
+        protocol: Protocol,
+        address: SocketAddr,
+        policy: Policy,
+        places: usize,
+    ) -> Result<Self, Error> {
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         let (sender, letters) = mpsc::channel();
         let sessions = Arc::new(AtomicUsize::new(0));
         let ending = Arc::new(AtomicBool::new(false));
         let (counter, end) = (Arc::clone(&sessions), Arc::clone(&ending));
-        thread::spawn(move || accept(&listener, protocol, &policy, &sender, &counter, &end));
+        thread::spawn(move || accept(&listener, protocol, &policy, places, &sender, &counter, &end));
         Ok(Self { address, letters: Mutex::new(letters), sessions, ending })
     }
 
@@ -147,19 +162,28 @@ fn accept(
     listener: &TcpListener,
     protocol: Protocol,
     policy: &Policy,
+    places: usize,
     letters: &Sender<Letter>,
     sessions: &AtomicUsize,
     ending: &AtomicBool,
 ) {
+    let full: Policy =
+        Arc::new(|moment| matches!(moment, Moment::Connect).then(|| "421 4.3.2 too many".to_owned()));
+    let open = Arc::new(AtomicUsize::new(0));
     for stream in listener.incoming() {
         if ending.load(Ordering::Acquire) {
             return;
         }
         let Ok(stream) = stream else { continue };
         sessions.fetch_add(1, Ordering::Relaxed);
-        let (policy, letters) = (Arc::clone(policy), letters.clone());
-        // A session that breaks off leaves nothing behind: its sender tries again, or the test says what is missing.
-        thread::spawn(move || session::run(protocol, stream, &policy, &letters));
+        let has_place = open.fetch_add(1, Ordering::AcqRel) < places;
+        let (policy, letters) = (Arc::clone(if has_place { policy } else { &full }), letters.clone());
+        let open = Arc::clone(&open);
+        thread::spawn(move || {
+            // A session that breaks off leaves nothing behind: its sender tries again, or the test says what is missing.
+            let _ = session::run(protocol, stream, &policy, &letters);
+            open.fetch_sub(1, Ordering::AcqRel);
+        });
     }
 }
 

@@ -127,6 +127,40 @@ fn entries_whose_lease_nobody_heard_of_are_delivered_all_the_same() {
     assert!(sink.arrived().is_empty(), "it came once");
 }
 
+#[test]
+fn a_far_end_that_takes_few_connections_gets_its_mail_over_those_embedded() {
+    a_far_end_that_takes_few_connections_gets_its_mail_over_those(Options::default());
+}
+
+#[test]
+fn a_far_end_that_takes_few_connections_gets_its_mail_over_those_over_redis() {
+    let server = Server::start(Flavor::Redis).unwrap();
+    let options = Options { redis: Some(server.url()), ..Options::default() };
+    a_far_end_that_takes_few_connections_gets_its_mail_over_those(options);
+}
+
+fn a_far_end_that_takes_few_connections_gets_its_mail_over_those(options: Options) {
+    const MESSAGES: usize = 400;
+    let sink = Sink::with_places(2).unwrap();
+    let manifests = Manifests::relay_to(sink.address()).unwrap();
+    // Longer than the test: a message whose attempt was spent on a refused connection would not arrive.
+    manifests.write("gateway.yaml", &GATEWAY.replace("intervals: [1s]", "intervals: [1h]")).unwrap();
+    let mut gateway = Gateway::start_with(manifests.path(), options).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let load = Load {
+        sessions: 20,
+        messages: MESSAGES,
+        size: 512,
+        keep: false,
+        from: "a@src.test".into(),
+        to: "b@dst.test".into(),
+    };
+    load.run(gateway.smtp().unwrap(), folder.path(), Duration::from_mins(1)).unwrap();
+    gateway.until_drained(Duration::from_mins(1)).unwrap();
+    assert_eq!(sink.arrived().len(), MESSAGES);
+    assert!(sink.sessions() > 2, "it was asked for more than it takes");
+}
+
 /// What a sink's door does for who connects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Answer {

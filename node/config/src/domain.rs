@@ -196,7 +196,8 @@ pub struct Forward {
     /// Whose mail it takes.
     #[serde(default, skip_serializing_if = "is_default")]
     pub admits: Admits,
-    /// What it asks for and is not built yet, by field: the mail is accepted and waits.
+    /// What it asks for and is not built yet, by field, or what of it is refused (`unknownRecipients.forward (refused)`): the mail is accepted
+    /// and waits.
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     pub unsupported: Box<[Box<str>]>,
 }

@@ -28,7 +28,8 @@ pub struct RelayRule {
     pub matches: Match,
     /// Where that mail goes.
     pub target: RuleTarget,
-    /// What it asks for and is not built yet, by field (`relay.authentication`): the mail is accepted and waits, and is never sent without it.
+    /// What it asks for and is not built yet, by field (`relay.authentication`), or what of it is refused (`relay (refused)`): the mail is
+    /// accepted and waits, and is never sent without it.
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     pub unsupported: Box<[Box<str>]>,
 }

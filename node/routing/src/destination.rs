@@ -68,8 +68,7 @@ fn smtp_destination(
     origin: String,
     unsupported: &[Box<str>],
 ) -> Destination {
-    let waits = (!unsupported.is_empty())
-        .then(|| format!("{origin} asks for {}, which is not built yet", unsupported.join(", ")));
+    let waits = why_it_waits(&origin, unsupported);
     let hosts: Result<Vec<HostPort>, NoRoute> = hosts.iter().map(|host| usable_host(gateway, host)).collect();
     hosts.and_then(|hosts| {
         if hosts.is_empty() {
@@ -78,6 +77,17 @@ fn smtp_destination(
         let next_hop = NextHop { transport: Transport::Smtp, hosts };
         Ok(Arc::new(Route { next_hop, origin, waits }))
     })
+}
+
+/// Why the mail of a route waits, if it does. A part that is refused has a mark that ends with ` (refused)`; it comes first, for it can be
+/// corrected.
+fn why_it_waits(origin: &str, unsupported: &[Box<str>]) -> Option<String> {
+    let refused: Vec<_> = unsupported.iter().filter_map(|mark| mark.strip_suffix(" (refused)")).collect();
+    if !refused.is_empty() {
+        return Some(format!("{origin}: {} is refused, see its verdict", refused.join(", ")));
+    }
+    (!unsupported.is_empty())
+        .then(|| format!("{origin} asks for {}, which is not built yet", unsupported.join(", ")))
 }
 
 /// The host with its port, if it can be connected to without DNS and is not this gateway. One host that cannot be used stops the whole route:

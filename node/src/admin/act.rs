@@ -1,10 +1,10 @@
 //! Carries requests out on a store. As an incarnation of its own where no node lends it one.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use posthouse_channel::Directory;
 use posthouse_config::Snapshot;
-use posthouse_model::{EnhancedStatus, EntryId, Timestamp};
+use posthouse_model::{EnhancedStatus, EntryId, QueueName, Timestamp};
 use posthouse_queue::{
     Act, Acted, EntrySummary, HoldReason, LaneSignal, ListFilter, Outcome, Release, ReleaseId, ReleaseScope,
     Remainder, Settled, Settlement, State, Store, StoreError,
@@ -16,9 +16,11 @@ use tokio_util::sync::CancellationToken;
 use super::{Answer, EntryView, Request, Target, request::Skipped};
 use crate::{
     activator::Activator,
+    date,
     delivery::{
         Delivery,
         conclude::{Found, Lease, conclude, own_words},
+        retry::EntryClock,
         settler::{Settler, Unsettled},
     },
     metrics::Metrics,
@@ -53,7 +55,7 @@ impl Operator {
     /// As an incarnation of its own, on a store that no node of this process uses. The configuration, where it can be read, says how senders
     /// are told.
     pub async fn beside(store: Arc<dyn Store>, config: Option<&Path>) -> Result<Self, StoreError> {
-        let presence = Arc::new(Presence::new(Arc::clone(&store)));
+        let presence = Arc::new(Presence::silent(Arc::clone(&store)));
         let metrics = Arc::new(Metrics::new());
         let settler = Settler::new(Arc::clone(&store), Arc::clone(&presence), Arc::clone(&metrics));
         let stop = CancellationToken::new();
@@ -105,7 +107,17 @@ impl Operator {
         entries.dedup_by_key(|entry| entry.id);
         let more = entries.len() > limit;
         entries.truncate(limit);
-        Ok(Answer::Entries { entries: entries.into_iter().map(EntryView::from).collect(), more })
+        let entries = entries.into_iter().map(|summary| self.view(summary)).collect();
+        Ok(Answer::Entries { entries, more })
+    }
+
+    fn view(&self, summary: EntrySummary) -> EntryView {
+        let clock = summary.entry.as_ref().filter(|_| summary.state != State::Held).map(|entry| EntryClock {
+            received_at: summary.received_at,
+            held: Duration::from_millis(entry.held_ms),
+        });
+        let expires = clock.zip(self.node.policy()).map(|(clock, policy)| policy.retry.expiry(clock));
+        EntryView { expires: expires.map(date::rfc3339), ..EntryView::from(summary) }
     }
 
     async fn summaries(&self, filter: &ListFilter) -> Result<Vec<EntrySummary>, StoreError> {
@@ -124,7 +136,7 @@ impl Operator {
     async fn show(&self, target: &Target) -> Result<Answer, StoreError> {
         let mut entries = Vec::new();
         for id in self.ids(target, |_| true).await? {
-            entries.extend(self.store().show(id).await?.map(EntryView::from));
+            entries.extend(self.store().show(id).await?.map(|summary| self.view(summary)));
         }
         if entries.is_empty() { Ok(not_there()) } else { Ok(Answer::Entries { entries, more: false }) }
     }
@@ -159,7 +171,9 @@ impl Operator {
         match (change, queue) {
             (Change::Act(Act::Hold), Some(queue)) => {
                 let changed = self.store().hold(queue, self.now()).await?;
-                return Ok(Answer::Changed { changed, skipped: Vec::new() });
+                // What was held for another reason would go with the next release: an administrator's hold comes before it.
+                let (more, skipped) = self.hold_held(queue).await?;
+                return Ok(Answer::Changed { changed: changed + more, skipped });
             }
             (Change::Act(Act::Retry), Some(queue)) => {
                 let changed = self.store().retry(queue, self.now()).await?;
@@ -182,6 +196,23 @@ impl Operator {
             }
         }
         Ok(Answer::Changed { changed, skipped })
+    }
+
+    /// Holds for `Administrator` what a queue (or all) holds for another reason but quarantine.
+    async fn hold_held(&self, queue: Option<&QueueName>) -> Result<(u64, Vec<Skipped>), StoreError> {
+        let filter = ListFilter { queue: queue.cloned(), state: Some(State::Held) };
+        let held = self.summaries(&filter).await?;
+        let others = held.iter().filter(|summary| {
+            !matches!(summary.hold, Some(HoldReason::Administrator | HoldReason::Quarantine))
+        });
+        let (mut changed, mut skipped) = (0, Vec::new());
+        for EntrySummary { id, .. } in others {
+            match self.change_one(*id, Change::Act(Act::Hold)).await? {
+                None => changed += 1,
+                Some(reason) => skipped.push(Skipped { id: *id, reason: reason.to_owned() }),
+            }
+        }
+        Ok((changed, skipped))
     }
 
     /// Changes one entry; the reason if it was left alone.

@@ -1,7 +1,7 @@
 //! `posthouse-node queue …`: arguments in, one answer on standard output, exit code out.
 
 use std::{
-    io,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -16,6 +16,9 @@ use super::{Answer, Operator, Request, Target, locate, print, socket};
 
 /// How long a node that is starting or ending is waited for.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Entries that a person is shown at most who does not say how many.
+const LISTED: usize = 1000;
 
 /// Between two tries.
 const AGAIN_AFTER: Duration = Duration::from_millis(50);
@@ -61,9 +64,9 @@ enum Verb {
         /// In this state only
         #[arg(long = "in", value_enum, value_name = "STATE")]
         within: Option<StateArg>,
-        /// At most so many
-        #[arg(long, default_value_t = 1000)]
-        limit: usize,
+        /// At most so many; 1000 for people, all of them in JSON, if it is not given
+        #[arg(long)]
+        limit: Option<usize>,
     },
     /// Show the entries of a message, or one entry, in full
     Show {
@@ -121,13 +124,17 @@ enum ReasonArg {
 /// Runs the command; the exit code is 0, or 1 if something was refused.
 pub async fn run(args: QueueArgs) -> anyhow::Result<u8> {
     let QueueArgs { state, redis, gateway, output, verb } = args;
-    let request = verb.request()?;
+    let request = verb.request(output)?;
     let (gateway, answer) = match (state, redis) {
         (Some(state), None) => ask_state(&state, gateway.as_deref(), &request).await?,
         (state, Some(url)) => ask_redis(&url, state.as_deref(), gateway.as_deref(), &request).await?,
         (None, None) => bail!("say where the queue is: --state DIR (a local run) or --redis URL"),
     };
-    Ok(say(&answer, &gateway, output))
+    match say(&answer, &gateway, output) {
+        // Whoever reads has seen enough.
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(0),
+        said => Ok(said?),
+    }
 }
 
 async fn ask_state(
@@ -202,20 +209,24 @@ async fn ask_redis(
     Ok((gateway, answer))
 }
 
-#[allow(clippy::print_stdout, clippy::print_stderr)] // what the command is for
-fn say(answer: &Answer, gateway: &str, output: Output) -> u8 {
+fn say(answer: &Answer, gateway: &str, output: Output) -> io::Result<u8> {
     if let Answer::Failed { error, refused } = answer {
-        eprintln!("{error}");
-        return if *refused { 1 } else { 2 };
+        writeln!(io::stderr().lock(), "error: {error}")?;
+        return Ok(if *refused { 1 } else { 2 });
     }
+    let mut out = io::stdout().lock();
     match output {
-        Output::Text => print!("{}", print::text(answer)),
-        Output::Json => println!("{}", json(answer, gateway)),
+        Output::Text => out.write_all(print::text(answer).as_bytes())?,
+        Output::Json => writeln!(out, "{}", json(answer, gateway))?,
     }
-    match answer {
+    out.flush()?;
+    if let (Output::Json, Answer::Entries { more: true, .. }) = (output, answer) {
+        writeln!(io::stderr().lock(), "there are more: raise --limit")?;
+    }
+    Ok(match answer {
         Answer::Changed { skipped, .. } if !skipped.is_empty() => 1,
         _ => 0,
-    }
+    })
 }
 
 /// The documented forms: counts as one object with the gateway, lists as an array.
@@ -232,11 +243,12 @@ fn json(answer: &Answer, gateway: &str) -> serde_json::Value {
 }
 
 impl Verb {
-    fn request(self) -> anyhow::Result<Request> {
+    fn request(self, output: Output) -> anyhow::Result<Request> {
         Ok(match self {
             Self::Counts { queue } => Request::Counts { queue },
             Self::List { queue, within, limit } => {
-                Request::List { queue, state: within.map(StateArg::state), limit }
+                let all = if output == Output::Json { usize::MAX } else { LISTED };
+                Request::List { queue, state: within.map(StateArg::state), limit: limit.unwrap_or(all) }
             }
             Self::Show { id } => Request::Show { target: by_id(&id)? },
             Self::Hold(which) => Request::Hold { target: which.target()? },

@@ -64,10 +64,14 @@ fn write_entry(text: &mut String, entry: &EntryView) {
     }
     let _ = write!(text, "    queue {}, by {} ({})", entry.queue, entry.next_hop, entry.route);
     if entry.attempts > 0 {
-        let _ = write!(text, ", {} attempts", entry.attempts);
+        let s = if entry.attempts == 1 { "" } else { "s" };
+        let _ = write!(text, ", {} attempt{s}", entry.attempts);
     }
     if let Some(next) = &entry.next_attempt {
         let _ = write!(text, ", next at {next}");
+    }
+    if let Some(expires) = &entry.expires {
+        let _ = write!(text, ", given up at {expires}");
     }
     text.push('\n');
 }

@@ -134,6 +134,9 @@ pub struct EntryView {
     /// When it is tried next.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub next_attempt: Option<String>,
+    /// When it is given up, if it is not held and nobody has fetched it by then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
     /// Attempts so far.
     pub attempts: u32,
     /// Where to.
@@ -169,6 +172,7 @@ impl From<EntrySummary> for EntryView {
             size,
             received: date::rfc3339(received_at),
             next_attempt: next_attempt.map(date::rfc3339),
+            expires: None,
             attempts: 0,
             next_hop: String::new(),
             route: "its record cannot be read".to_owned(),
@@ -182,7 +186,7 @@ impl From<EntrySummary> for EntryView {
                 expanded_from: recipient.expanded_from.as_ref().map(ToString::to_string),
                 last_reply: recipient.last.as_ref().map(|last| match last.code {
                     0 => last.text.clone(),
-                    code => format!("{} said {code} {}", last.host, last.text),
+                    code => format!("{} said {code} {} {}", last.host, last.status, last.text),
                 }),
             })
             .collect();

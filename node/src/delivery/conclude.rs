@@ -15,7 +15,7 @@ use posthouse_routing::{Decision, RefusalReason, Source};
 use tokio::time;
 
 use super::{
-    dsn::{Dsn, DsnKind, dsn_id},
+    dsn::{Dsn, dsn_id},
     retry::EntryClock,
 };
 use crate::{
@@ -115,12 +115,10 @@ pub async fn conclude(
     };
     let mut outcomes = Vec::with_capacity(found.len());
     let mut reported = Vec::new();
-    let mut kind = DsnKind::Expired;
     for (recipient, found) in entry.recipients.iter().zip(found) {
         let (outcome, last) = match found {
             Found::Taken(last) => (taken.clone(), last),
             Found::Permanent(last) => {
-                kind = DsnKind::Failed;
                 reported.push(EntryRecipient { last: Some(last.clone()), ..recipient.clone() });
                 (Outcome::Failed, last)
             }
@@ -150,7 +148,7 @@ pub async fn conclude(
     }
     let child = match reported.as_slice() {
         [] => None,
-        reported => notification(node, policy, leased, kind, reported, now).await,
+        reported => notification(node, policy, leased, reported, now).await,
     };
     let stays = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Deferred(_)));
     let remainder = match next_attempt {
@@ -208,7 +206,6 @@ async fn notification(
     node: &Node,
     policy: &Policy,
     leased: &Leased,
-    kind: DsnKind,
     reported: &[EntryRecipient],
     now: Timestamp,
 ) -> Option<Box<NewMessage>> {
@@ -232,9 +229,8 @@ async fn notification(
         // The headers are a courtesy: a notification without them is better than none.
         Content::Chunks(_) => node.store.chunk(entry_id.message, 0).await.ok().flatten().unwrap_or_default(),
     };
-    let id = dsn_id(entry_id, leased.token, kind);
+    let id = dsn_id(entry_id, leased.token);
     let content = Dsn {
-        kind,
         hostname: policy.snapshot.gateway.hostname.as_str(),
         id,
         original: entry_id.message,

@@ -11,7 +11,7 @@ use tokio::{
     time::{self, Instant},
 };
 
-use super::hop::Job;
+use super::hop::{Job, Open};
 use crate::node::Node;
 
 /// How long a connection may take to be made. RFC 5321 names no time; a host that is up answers in a round trip.
@@ -34,6 +34,8 @@ pub struct Connection {
     pub host: String,
     /// It has carried a message before: if it is found closed now, that says nothing of the message.
     used: bool,
+    /// Its place among the open connections of its hop.
+    open: Option<Open>,
 }
 
 /// Why no host of a next hop takes mail.
@@ -115,7 +117,7 @@ impl Connection {
             Transport::Smtp | Transport::Maildrop => Settings::smtp(hello.clone()),
         };
         let mut connection =
-            Self { stream, session: Session::new(settings), host: name.clone(), used: false };
+            Self { stream, session: Session::new(settings), host: name.clone(), used: false, open: None };
         match connection.advance().await {
             Event::Ready => Ok(connection),
             Event::Closed(Closed::Refused(refusal)) => Err(Unreachable {
@@ -126,6 +128,13 @@ impl Connection {
             Event::Closed(Closed::Lost(loss)) => Err(failed(lost(loss.cause, loss.stage))),
             _ => Err(failed("it ended the session".to_owned())),
         }
+    }
+
+    /// The same, counted among the open connections of its hop.
+    #[must_use]
+    pub fn counted(mut self, open: Open) -> Self {
+        self.open = Some(open);
+        self
     }
 
     /// Whether another transaction may begin.

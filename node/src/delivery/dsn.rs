@@ -3,36 +3,19 @@
 use std::fmt::Write as _;
 
 use posthouse_model::{EntryId, MessageId, Timestamp};
-use posthouse_queue::{EntryRecipient, LeaseToken, MessageMeta};
+use posthouse_queue::{EntryRecipient, LastReply, LeaseToken, MessageMeta};
 use sha2::{Digest, Sha256};
 
 use crate::date;
 
+/// What tells this kind of notification from others about the same attempt.
+const FAILURE: u8 = 1;
+
 /// The most octets of the original header that are returned. RFC 3461 §4.3 lets us return headers only; this bounds them.
 pub const RETURNED_HEADER_OCTETS: usize = 32 * 1024;
 
-/// Why the notification is sent: the `Action` field of RFC 3464 §2.3.3 follows from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum DsnKind {
-    /// Refused for good, or a person gave it up.
-    Failed,
-    /// Its time is over.
-    Expired,
-}
-
-impl DsnKind {
-    fn number(self) -> u8 {
-        match self {
-            Self::Failed => 1,
-            Self::Expired => 2,
-        }
-    }
-}
-
 /// The facts of one notification.
 pub struct Dsn<'a> {
-    /// Why.
-    pub kind: DsnKind,
     /// This gateway's name: the reporting MTA.
     pub hostname: &'a str,
     /// The id of the notification itself.
@@ -53,12 +36,12 @@ pub struct Dsn<'a> {
 
 /// The id of a notification: made from the attempt that it reports, so that a settlement that is repeated makes no second one (queue.md).
 #[must_use]
-pub fn dsn_id(entry: EntryId, token: LeaseToken, kind: DsnKind) -> MessageId {
+pub fn dsn_id(entry: EntryId, token: LeaseToken) -> MessageId {
     let mut hash = Sha256::new();
     hash.update(entry.message.to_bytes());
     hash.update(entry.index.to_be_bytes());
     hash.update(token.0.to_be_bytes());
-    hash.update([kind.number()]);
+    hash.update([FAILURE]);
     let digest: [u8; 32] = hash.finalize().into();
     let unique = digest.first_chunk().map_or(0, |octets| u64::from_be_bytes(*octets));
     MessageId::new(entry.message.time_ms(), entry.shard(), unique)
@@ -69,13 +52,20 @@ impl Dsn<'_> {
     #[must_use]
     pub fn to_content(&self) -> Vec<u8> {
         let boundary = format!("posthouse-{}", self.id);
-        let (header, returned_type) = returned_header(self.content_start);
-        let mut text = self.own_header(&boundary);
+        let header = returned_header(self.content_start);
+        // RFC 2045 §6.2, §6.4: 8-bit octets are declared where they are and in every entity around them. What they mean is the sender's affair:
+        // a charset is only named where it must be right (RFC 6533 §3).
+        let (returned_type, encoding) = match (header.is_ascii(), std::str::from_utf8(header)) {
+            (true, _) => ("text/rfc822-headers", ""),
+            (false, Ok(_)) => ("text/rfc822-headers; charset=utf-8", EIGHT_BIT),
+            (false, Err(_)) => ("text/rfc822-headers", EIGHT_BIT),
+        };
+        let mut text = self.own_header(&boundary, encoding);
         self.notice(&mut text, &boundary);
         self.delivery_status(&mut text, &boundary);
         let _ = write!(
             text,
-            "--{boundary}\r\nContent-Type: {returned_type}\r\nContent-Description: headers of the returned message\r\n\r\n"
+            "--{boundary}\r\nContent-Type: {returned_type}\r\n{encoding}Content-Description: headers of the returned message\r\n\r\n"
         ); // writing to a String cannot fail, here and below
         let mut content = text.into_bytes();
         content.extend_from_slice(header);
@@ -86,10 +76,10 @@ impl Dsn<'_> {
         content
     }
 
-    fn own_header(&self, boundary: &str) -> String {
+    fn own_header(&self, boundary: &str, encoding: &str) -> String {
         format!(
             "From: Mail Delivery System <postmaster@{host}>\r\nTo: <{to}>\r\nSubject: Undelivered mail returned to sender\r\n\
-             Date: {date}\r\nMessage-ID: <{id}@{host}>\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n\
+             Date: {date}\r\nMessage-ID: <{id}@{host}>\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n{encoding}\
              Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"{boundary}\"\r\n\r\n",
             host = self.hostname,
             to = self.to,
@@ -103,33 +93,32 @@ impl Dsn<'_> {
         let _ = write!(
             text,
             "--{boundary}\r\nContent-Type: text/plain; charset=us-ascii\r\nContent-Description: notification\r\n\r\n\
-             This is the mail gateway {host}.\r\n\r\n{why}\r\n\r\n",
-            host = self.hostname,
-            why = match self.kind {
-                DsnKind::Failed => "Your message could not be delivered to:",
-                DsnKind::Expired =>
-                    "Your message could not be delivered in the time allowed. It was given up for:",
-            }
+             This is the mail gateway {}.\r\n\r\n",
+            self.hostname
         );
-        for recipient in self.recipients {
-            let _ = write!(text, "  <{}>\r\n", recipient.address);
-            match &recipient.last {
-                Some(last) if last.code > 0 => {
-                    let _ = write!(
-                        text,
-                        "    {} said: {} {}\r\n",
-                        said_by(&last.host),
-                        last.code,
-                        ascii(&last.text)
-                    );
+        let (expired, failed): (Vec<_>, Vec<_>) = self.recipients.iter().partition(|one| is_expired(one));
+        let why = [
+            ("Your message could not be delivered to:", failed),
+            ("Your message could not be delivered in the time allowed. It was given up for:", expired),
+        ];
+        for (why, recipients) in why.into_iter().filter(|(_, recipients)| !recipients.is_empty()) {
+            let _ = write!(text, "{why}\r\n\r\n");
+            for recipient in recipients {
+                let _ = write!(text, "  <{}>\r\n", recipient.address);
+                match &recipient.last {
+                    Some(last) if last.code > 0 => {
+                        let (host, said) = (said_by(&last.host), diagnostic(last));
+                        let _ = write!(text, "    {host} said: {said}\r\n");
+                    }
+                    Some(last) => {
+                        let _ = write!(text, "    {}\r\n", ascii(&last.text));
+                    }
+                    None => {}
                 }
-                Some(last) => {
-                    let _ = write!(text, "    {}\r\n", ascii(&last.text));
-                }
-                None => {}
             }
+            text.push_str("\r\n");
         }
-        let _ = write!(text, "\r\nQueue id: {}. Its headers are attached.\r\n\r\n", self.original);
+        let _ = write!(text, "Queue id: {}. Its headers are attached.\r\n\r\n", self.original);
     }
 
     /// The part for programs (RFC 3464 §2).
@@ -155,35 +144,49 @@ impl Dsn<'_> {
                 text,
                 "Final-Recipient: rfc822; {}\r\nAction: failed\r\nStatus: {}\r\n",
                 recipient.address,
-                self.status(recipient)
+                status(recipient)
             );
             if let Some(last) = &recipient.last {
                 if last.code > 0 {
                     if !last.host.is_empty() {
                         let _ = write!(text, "Remote-MTA: dns; {}\r\n", said_by(&last.host));
                     }
-                    let _ = write!(text, "Diagnostic-Code: smtp; {} {}\r\n", last.code, ascii(&last.text));
+                    let _ = write!(text, "Diagnostic-Code: smtp; {}\r\n", diagnostic(last));
                 }
                 let _ = write!(text, "Last-Attempt-Date: {}\r\n", date::rfc5322(last.at));
             }
         }
         text.push_str("\r\n");
     }
+}
 
-    /// RFC 3464 §2.3.4: the status of a failed recipient is a 5.x.x; what only stayed transient until the end is 4.4.7 made permanent.
-    fn status(&self, recipient: &EntryRecipient) -> String {
-        match &recipient.last {
-            Some(last) if self.kind == DsnKind::Failed && last.status.starts_with("5.") => {
-                last.status.clone()
-            }
-            _ if self.kind == DsnKind::Expired => "5.4.7".to_owned(),
-            _ => "5.0.0".to_owned(),
-        }
+/// RFC 3464 §2.3.4: the status of a failed recipient is a 5.x.x; what only stayed transient until the end is 4.4.7 made permanent.
+fn status(recipient: &EntryRecipient) -> &str {
+    match &recipient.last {
+        Some(last) if last.status.starts_with("5.") => &last.status,
+        _ => "5.4.7",
     }
 }
 
-/// The header of the original, bounded, and the media type to return it as (RFC 6522 §3, RFC 6533 §3 for what is not ASCII).
-fn returned_header(content_start: &[u8]) -> (&[u8], &'static str) {
+/// RFC 3464 §2.3.6: the reply as it was given. A status that ends in .0.0 is ours, for a far end that gave none.
+fn diagnostic(last: &LastReply) -> String {
+    if last.status.ends_with(".0.0") {
+        format!("{} {}", last.code, ascii(&last.text))
+    } else {
+        format!("{} {} {}", last.code, ascii(&last.status), ascii(&last.text))
+    }
+}
+
+/// Whether its time was over, and nobody refused it for good.
+fn is_expired(recipient: &EntryRecipient) -> bool {
+    status(recipient) == "5.4.7"
+}
+
+/// For a part with octets above 127.
+const EIGHT_BIT: &str = "Content-Transfer-Encoding: 8bit\r\n";
+
+/// The header of the original, bounded (RFC 6522 §3).
+fn returned_header(content_start: &[u8]) -> &[u8] {
     let end = content_start
         .windows(4)
         .position(|window| window == b"\r\n\r\n")
@@ -191,12 +194,7 @@ fn returned_header(content_start: &[u8]) -> (&[u8], &'static str) {
     let bounded = content_start.get(..end.min(RETURNED_HEADER_OCTETS)).unwrap_or(content_start);
     // Cut at a line end, so that the part stays a header.
     let whole_lines = bounded.windows(2).rposition(|window| window == b"\r\n").map_or(0, |last| last + 2);
-    let header = bounded.get(..whole_lines).unwrap_or_default();
-    if header.is_ascii() {
-        (header, "text/rfc822-headers")
-    } else {
-        (header, "text/rfc822-headers; charset=utf-8")
-    }
+    bounded.get(..whole_lines).unwrap_or_default()
 }
 
 fn said_by(host: &str) -> &str {

@@ -3,9 +3,10 @@
 use std::{
     collections::VecDeque,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError, Weak,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use posthouse_model::{NextHop, Timestamp};
@@ -14,6 +15,9 @@ use tokio::sync::Notify;
 
 use super::conclude::Lease;
 use crate::presence::Life;
+
+/// How long a far end that refused a connection while others were open is asked for no more than those.
+const CROWDED: Duration = Duration::from_mins(1);
 
 /// Lanes of one hop that are remembered: one that is forgotten is leased from once more, and its entry given back.
 const REMEMBERED_LANES: usize = 1000;
@@ -57,10 +61,23 @@ struct Work {
     /// Outages in a row, and until when the present one keeps the hop waiting.
     outages: u32,
     down_until: Timestamp,
-    /// Permits that could not be given back, with the life that took them.
-    owed: Vec<Weak<Life>>,
+    /// Connections that are open.
+    open: u32,
+    /// So many connections the far end takes, and until when that is believed: it refused one more while these were open.
+    takes: Option<(u32, Instant)>,
+    /// Attempts in a row that ended with the loss of the connection in the middle of a transaction.
+    losses: u32,
     /// The lanes that brought work lately, newest last.
     lanes: VecDeque<LaneId>,
+}
+
+/// A connection that is open; it is not any more when this is dropped.
+pub struct Open(Arc<Hop>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.work().open -= 1;
+    }
 }
 
 /// One job's share of the bounds; given back when dropped.
@@ -149,9 +166,11 @@ impl Hop {
         taken
     }
 
-    /// One more worker, if there is work for it and there are not `most` already.
+    /// One more worker, if there is work for it and there are not `most` already, or as many as the far end is known to take.
     pub fn begin_worker(&self, most: u32) -> bool {
         let mut work = self.work();
+        work.takes = work.takes.filter(|(_, until)| Instant::now() < *until);
+        let most = work.takes.map_or(most, |(takes, _)| takes.min(most));
         let begins = work.jobs.len() > work.idle as usize && work.workers < most.max(1);
         work.workers += u32::from(begins);
         begins
@@ -214,7 +233,7 @@ impl Hop {
     }
 
     /// A connection could not be made. One outage counts once, however many workers meet it; answers until when the hop is left alone.
-    pub fn fail(&self, now: Timestamp, interval: impl FnOnce(u32) -> std::time::Duration) -> Timestamp {
+    pub fn fail(&self, now: Timestamp, interval: impl FnOnce(u32) -> Duration) -> Timestamp {
         let mut work = self.work();
         if now >= work.down_until {
             work.outages = work.outages.saturating_add(1);
@@ -227,17 +246,49 @@ impl Hop {
     pub fn succeed(&self) {
         let mut work = self.work();
         work.outages = 0;
+        work.losses = 0;
         work.down_until = Timestamp::default();
     }
 
-    /// Remembers a permit that could not be given back. It goes with the life that took it, which must not wait for this.
-    pub fn owe_permit(&self, life: &Arc<Life>) {
-        self.work().owed.push(Arc::downgrade(life));
+    /// Whether the hop is being left alone.
+    pub fn is_down(&self, now: Timestamp) -> bool {
+        now < self.work().down_until
     }
 
-    /// The permits that are still to be given back.
-    pub fn owed_permits(&self) -> Vec<Arc<Life>> {
-        std::mem::take(&mut self.work().owed).iter().filter_map(Weak::upgrade).collect()
+    /// A connection was lost in the middle of a transaction: true if that has happened before since mail was taken, so that it does not lie in
+    /// the one message.
+    pub fn lost_again(&self) -> bool {
+        let mut work = self.work();
+        work.losses = work.losses.saturating_add(1);
+        work.losses > 1
+    }
+
+    /// A connection was made; it counts as open until what is answered is dropped.
+    pub fn opened(self: &Arc<Self>) -> Open {
+        self.work().open += 1;
+        Open(Arc::clone(self))
+    }
+
+    /// Whether mail can go over another connection.
+    pub fn is_open(&self) -> bool {
+        self.work().open > 0
+    }
+
+    /// A worker could make no connection. While others have one or are still trying, the job waits for them and the worker is at its end; if they
+    /// have one, the far end takes no more than those. The last one gets its job back, for nobody can carry it.
+    pub fn step_back(&self, job: Job) -> Option<Job> {
+        let mut work = self.work();
+        if work.workers < 2 {
+            return Some(job);
+        }
+        work.jobs.push_front(job);
+        work.workers -= 1;
+        if work.open > 0 {
+            work.takes = Some((work.open, Instant::now() + CROWDED));
+        }
+        drop(work);
+        self.wake.notify_one();
+        None
     }
 
     /// A worker stops waiting.

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use posthouse_model::{EnhancedStatus, Timestamp};
-use posthouse_queue::{LaneSignal, LastReply, Remainder, Settlement};
+use posthouse_queue::{LaneSignal, LastReply, Remainder, Settlement, StoreError};
 use posthouse_smtp::client::{Delivery, Origin, Refusal, Stage};
 use tokio::time;
 use tokio_util::sync::CancellationToken;
@@ -57,9 +57,6 @@ pub async fn work(node: Arc<Node>, hop: Arc<Hop>, stop: CancellationToken) {
 
 /// The cluster's permission for one more connection to this hop: the life that it was given to.
 async fn take_permit(node: &Node, hop: &Hop) -> Option<Arc<Life>> {
-    for life in hop.owed_permits() {
-        return_permit(node, hop, &life).await;
-    }
     let until = time::Instant::now() + PERMIT_WAIT;
     loop {
         let limit = node.concurrency().per_next_hop;
@@ -68,8 +65,8 @@ async fn take_permit(node: &Node, hop: &Hop) -> Option<Arc<Life>> {
             Ok(1..) => return Some(life),
             Ok(0) if time::Instant::now() < until => time::sleep(Duration::from_millis(50)).await,
             Ok(_) => return None,
-            Err(_) => {
-                hop.owe_permit(&life); // it may have been taken
+            Err(error) => {
+                doubt(node, &life, &error);
                 return None;
             }
         }
@@ -77,9 +74,18 @@ async fn take_permit(node: &Node, hop: &Hop) -> Option<Arc<Life>> {
 }
 
 async fn return_permit(node: &Node, hop: &Hop, life: &Arc<Life>) {
-    // That of a life that is over went with it; one that the store did not hear of is given back with the next one.
-    if !life.is_over() && node.store.return_permits(life.incarnation(), &hop.name, 1).await.is_err() {
-        hop.owe_permit(life);
+    if life.is_over() {
+        return; // its permits went with it
+    }
+    if let Err(error) = node.store.return_permits(life.incarnation(), &hop.name, 1).await {
+        doubt(node, life, &error);
+    }
+}
+
+/// How many permits the life has is not known any more: one that is repeated would be another's. They all end with the life.
+fn doubt(node: &Node, life: &Arc<Life>, error: &StoreError) {
+    if matches!(error, StoreError::Unavailable(_)) {
+        node.presence.doubt(life);
     }
 }
 
@@ -125,7 +131,11 @@ async fn carry_all(
         }
         if let Err(unreachable) = carry(node, &policy, hop, connection, &job).await {
             *connection = None;
-            down(node, &policy, hop, job, &unreachable).await;
+            if let Some(job) = hop.step_back(job) {
+                down(node, &policy, hop, job, &unreachable).await;
+            } else {
+                events::HopCrowded { next_hop: &hop.name, reason: &unreachable.reason }.emit();
+            }
             return false;
         }
         drop(job);
@@ -180,7 +190,7 @@ async fn wait_for_job(
 async fn carry(
     node: &Arc<Node>,
     policy: &Policy,
-    hop: &Hop,
+    hop: &Arc<Hop>,
     connection: &mut Option<Connection>,
     job: &Job,
 ) -> Result<(), Unreachable> {
@@ -190,7 +200,8 @@ async fn carry(
             open
         } else {
             let hello = &policy.snapshot.gateway.hostname;
-            connection.insert(Connection::open(&hop.next_hop, hello).await?)
+            let made = Connection::open(&hop.next_hop, hello).await?;
+            connection.insert(made.counted(hop.opened()))
         };
         match open.deliver(node, job, &mut in_doubt).await {
             Attempt::Stale => *connection = None, // closed while it was idle: says nothing of the message
@@ -204,13 +215,18 @@ async fn carry(
                 if deliveries.iter().any(ends_connection) {
                     *connection = None;
                 }
-                let refuses_everybody = deliveries.iter().all(is_no_word_of_the_message);
-                let lane = if refuses_everybody {
-                    let now = node.presence.now();
-                    LaneSignal::BackOff(hop.fail(now, |outage| policy.retry.interval(outage)))
-                } else {
-                    hop.succeed();
-                    LaneSignal::Works
+                let lane = match verdict(&deliveries) {
+                    Verdict::Works => {
+                        hop.succeed();
+                        LaneSignal::Works
+                    }
+                    // This connection only: mail goes over the others, or it lies in the one message.
+                    Verdict::Refuses if hop.is_open() => LaneSignal::None,
+                    Verdict::Breaks if !hop.lost_again() => LaneSignal::None,
+                    Verdict::Refuses | Verdict::Breaks => {
+                        let now = node.presence.now();
+                        LaneSignal::BackOff(hop.fail(now, |outage| policy.retry.interval(outage)))
+                    }
                 };
                 settle(node, policy, job, &deliveries, &host, lane, in_doubt).await;
                 return Ok(());
@@ -326,13 +342,29 @@ fn transient(mut last: LastReply) -> LastReply {
     last
 }
 
-/// Whether the far end said nothing of the message: it went away before the content, or wants no mail now (421).
-fn is_no_word_of_the_message(delivery: &Delivery) -> bool {
-    match delivery {
-        Delivery::Lost(loss) => loss.stage <= Stage::Data,
-        Delivery::Refused(refusal) => refusal.reply.code().number() == 421,
-        Delivery::Accepted(_) | Delivery::Aborted => false,
-    }
+/// What an attempt says of the next hop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// It takes mail, or refuses this message.
+    Works,
+    /// It wants no mail now, whatever the message: it went away before it knew of one, or said 421 then.
+    Refuses,
+    /// It went away in the middle of the transaction.
+    Breaks,
+}
+
+fn verdict(deliveries: &[Delivery]) -> Verdict {
+    let of_each = |delivery: &Delivery| match delivery {
+        Delivery::Lost(loss) if loss.stage <= Stage::Mail => Verdict::Refuses,
+        Delivery::Lost(loss) if loss.stage <= Stage::Data => Verdict::Breaks,
+        Delivery::Refused(refusal) if refusal.reply.code().number() == 421 => {
+            if refusal.stage <= Stage::Mail { Verdict::Refuses } else { Verdict::Breaks }
+        }
+        _ => Verdict::Works,
+    };
+    let mut verdicts = deliveries.iter().map(of_each);
+    let first = verdicts.next().unwrap_or(Verdict::Works);
+    if verdicts.all(|verdict| verdict == first) { first } else { Verdict::Works }
 }
 
 /// Whether the far end ended the connection with this.

@@ -30,6 +30,9 @@ const WRITE_TIMEOUT: Duration = Duration::from_mins(5);
 /// Recipients per message when the gateway sets no limit: RFC 5321 §4.5.3.1.8 asks for 100; an entry's record bounds it above.
 const DEFAULT_RECIPIENTS: u32 = 1000;
 
+/// Recipients refused to one session: whoever goes on after so many is not sending mail but asking who is there.
+const MOST_REFUSED_RECIPIENTS: u32 = 1000;
+
 /// A connection to a listener.
 pub struct Connection {
     /// The node.
@@ -68,7 +71,7 @@ impl Connection {
         let mut session = server::Session::new(self.settings());
         let address = self.address.ip().to_canonical();
         let peer = Peer { client: Client::at(address), address };
-        let mut talk = Talk { node: &self.node, peer, transaction: None, ended: None };
+        let mut talk = Talk { node: &self.node, peer, transaction: None, refused_recipients: 0, ended: None };
         session.greet();
         let outcome = self.exchange(stream, &mut session, &mut talk).await;
         if let Some(transaction) = talk.transaction.take() {
@@ -126,7 +129,8 @@ impl Connection {
             let limits = &policy.snapshot.gateway.limits;
             settings.message_size = Some(limits.message_size);
             settings.recipients = limits.recipients_per_message.unwrap_or(DEFAULT_RECIPIENTS);
-            settings.failed_commands = limits.failed_commands;
+            // Without a limit of its own the gateway has ours: a session that fails again and again is a flood.
+            settings.failed_commands = limits.failed_commands.or(settings.failed_commands);
         }
         settings
     }
@@ -137,6 +141,7 @@ struct Talk<'n> {
     node: &'n Node,
     peer: Peer,
     transaction: Option<Transaction>,
+    refused_recipients: u32,
     ended: Option<ClosedBy>,
 }
 
@@ -172,6 +177,10 @@ impl Talk<'_> {
         if let Some(reply) = answer {
             session.answer(&reply);
         }
+        if self.refused_recipients > MOST_REFUSED_RECIPIENTS {
+            self.refused_recipients = 0;
+            session.shut_down();
+        }
         true
     }
 
@@ -197,6 +206,7 @@ impl Talk<'_> {
             Ok(()) => smtp_reply::recipient_accepted(),
             Err(reply) => {
                 self.refused("rcpt", &to, &reply);
+                self.refused_recipients += 1;
                 reply
             }
         }

@@ -270,7 +270,10 @@ impl Transaction {
             Err(error) => {
                 let certain = !matches!(error, StoreError::Unavailable(_));
                 if !certain {
-                    self.withdraw(node, life).await;
+                    if self.withdraw(node, life).await == Some(Withdrawn::TooLate) {
+                        // Others took this node for dead and sent the message on its way: it is in the queue, and stays there.
+                        return Ok(());
+                    }
                 } else if chunked {
                     let _ = node.store.drop_chunks(self.id).await; // they go away by themselves if this fails
                 }
@@ -281,13 +284,14 @@ impl Transaction {
     }
 
     /// queue.md: otherwise the client's retry and the stored copy would both be delivered. One that cannot be confirmed counts as an attempt
-    /// in flight; it is repeated in the background.
-    async fn withdraw(&self, node: &Node, life: Arc<Life>) {
+    /// in flight; it is repeated in the background, and `None` here.
+    async fn withdraw(&self, node: &Node, life: Arc<Life>) -> Option<Withdrawn> {
         match node.store.withdraw(self.id, node.presence.now()).await {
-            Ok(Withdrawn::Removed | Withdrawn::NotThere | Withdrawn::TooLate) => {}
+            Ok(withdrawn) => Some(withdrawn),
             Err(error) => {
                 events::StoreTrouble { doing: "withdraw a message in doubt", error: &error }.emit();
                 node.activator.withdraw(self.id, life).await;
+                None
             }
         }
     }

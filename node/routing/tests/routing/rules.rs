@@ -126,6 +126,18 @@ fn a_rule_that_needs_what_is_not_built_takes_the_mail_and_never_sends_it_without
 }
 
 #[test]
+fn a_rule_that_is_refused_takes_the_mail_and_says_where_to_look() {
+    let refused = json!({"unsupported": ["relay (refused)", "relay.authentication"]});
+    let router = rules(&[rule("wrong", 1, &refused)]);
+    let decision = explain(&router, &neighbour(), "x@y.example", "b@c.example").decision;
+    let delivery = &decision.accepted().unwrap().deliveries[0];
+    assert_eq!(
+        delivery.route.waits.as_deref(),
+        Some("RelayRule mail/wrong: relay is refused, see its verdict")
+    );
+}
+
+#[test]
 fn a_tenants_rule_sees_mail_of_its_own_users_only() {
     let tenants = json!({"origin": "customer-a/always", "tier": "Tenant"});
     let router = rules(&[rule("always", 1, &tenants), rule("ours", 1, &json!({}))]);
