@@ -28,6 +28,8 @@ use self::{
     run::{Run, Signals},
     state::State,
 };
+use url::Url;
+
 use crate::{Ending, failure::Failure, logging::Format, reader::Reader};
 
 /// The name of the node program.
@@ -55,8 +57,21 @@ pub(crate) struct LocalArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     nodes: u16,
     /// The Redis or Valkey that holds the queue, instead of the embedded one
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = redis_url)]
     redis: Option<String>,
+}
+
+/// Whether a text can be the URL of a store: a mistake is found here, and not by every node again and again. It may hold a password: it is not
+/// repeated.
+fn redis_url(text: &str) -> Result<String, String> {
+    let url = Url::parse(text).map_err(|error| format!("{error}; write redis://host:port"))?;
+    let fits = match url.scheme() {
+        "redis" | "valkey" => url.has_host(),
+        "unix" | "redis+unix" | "valkey+unix" => !url.path().is_empty(),
+        "rediss" | "valkeys" => return Err("TLS to the store is not supported yet".to_owned()),
+        _ => false,
+    };
+    if fits { Ok(text.to_owned()) } else { Err("write redis://host:port, or unix:///path".to_owned()) }
 }
 
 /// Runs until a signal ends it: good if all nodes ended by themselves.

@@ -139,12 +139,9 @@ impl Draft {
     fn add_kept(&mut self, kept: &KeptDomain, plan: &DomainPlan<'_>) {
         let mut domain = kept.form.clone();
         if let Some((local, queue)) = domain.local_delivery.as_mut().zip(kept.queue.as_ref()) {
-            let queue = self.local_queue(&queue.name);
             match local {
-                config::LocalDelivery::Lmtp { queue: own, .. }
-                | config::LocalDelivery::Maildrop { queue: own } => {
-                    *own = queue;
-                }
+                config::LocalDelivery::Lmtp { queue: own, .. } => *own = self.local_queue(&queue.name),
+                config::LocalDelivery::Maildrop { queue: own } => *own = self.maildrop_queue(&queue.name),
             }
         }
         let is_new = |name: &&Domain| **name != domain.domain && !domain.aliases.contains(name);
@@ -165,11 +162,26 @@ impl Draft {
     }
 
     fn local_delivery(&mut self, local: &LocalDelivery, queue: &QueueName) -> config::LocalDelivery {
-        let queue = self.local_queue(queue);
         match local {
-            LocalDelivery::Lmtp(host) => config::LocalDelivery::Lmtp { host: host.clone(), queue },
-            LocalDelivery::Maildrop => config::LocalDelivery::Maildrop { queue },
+            LocalDelivery::Lmtp(host) => {
+                config::LocalDelivery::Lmtp { host: host.clone(), queue: self.local_queue(queue) }
+            }
+            LocalDelivery::Maildrop => config::LocalDelivery::Maildrop { queue: self.maildrop_queue(queue) },
         }
+    }
+
+    /// The queue for maildrops in a domain with this queue: its mail is held until somebody fetches it, and is never tried or given up.
+    fn maildrop_queue(&mut self, queue: &QueueName) -> QueueName {
+        let name = local_queue_name(queue).unwrap_or_else(|_| queue.clone());
+        self.queues.insert(
+            name.clone(),
+            config::Queue {
+                name: name.clone(),
+                hold: Some(config::Hold::OnRequest),
+                hold_expires_after: None,
+            },
+        );
+        name
     }
 
     /// The queue for local delivery in a domain with this queue.

@@ -115,11 +115,6 @@ pub(crate) const GATEWAY: &[Row<MailGatewaySpec>] = &[
         NO_LIMIT,
     ),
     ignored(
-        "spec.limits.failedCommands",
-        |g| g.limits.as_ref().is_some_and(|l| l.failed_commands.is_some()),
-        NO_LIMIT,
-    ),
-    ignored(
         "spec.queue.redis.topology",
         |g| {
             let redis = g.queue.as_ref().and_then(|queue| queue.redis.as_ref());
