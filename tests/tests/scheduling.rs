@@ -14,6 +14,7 @@ use std::time::Duration;
 use posthouse_tests::gateway::{Gateway, Options};
 use posthouse_tests::manifests::{GATEWAY, Manifests};
 use posthouse_tests::peers::Load;
+use posthouse_tests::process::free_address;
 use posthouse_tests::proxy::Proxy;
 use posthouse_tests::sink::{Moment, Policy, Protocol, Sink, accept_all};
 use posthouse_tests::smtp::Client;
@@ -159,6 +160,34 @@ fn a_far_end_that_takes_few_connections_gets_its_mail_over_those(options: Option
     gateway.until_drained(Duration::from_mins(1)).unwrap();
     assert_eq!(sink.arrived().len(), MESSAGES);
     assert!(sink.sessions() > 2, "it was asked for more than it takes");
+}
+
+#[test]
+fn mail_whose_time_ran_out_while_the_gateway_stood_still_is_tried_once_embedded() {
+    mail_whose_time_ran_out_while_the_gateway_stood_still_is_tried_once(Options::default());
+}
+
+#[test]
+fn mail_whose_time_ran_out_while_the_gateway_stood_still_is_tried_once_over_redis() {
+    let server = Server::start(Flavor::Redis).unwrap();
+    let options = Options { redis: Some(server.url()), ..Options::default() };
+    mail_whose_time_ran_out_while_the_gateway_stood_still_is_tried_once(options);
+}
+
+fn mail_whose_time_ran_out_while_the_gateway_stood_still_is_tried_once(options: Options) {
+    let next_hop = free_address().unwrap();
+    let manifests = Manifests::relay_to(next_hop).unwrap();
+    let short = GATEWAY.replace("expireAfter: 1h", "expireAfter: 5s").replace("[1s]", "[1h]");
+    manifests.write("gateway.yaml", &short).unwrap();
+    let mut gateway = Gateway::start_with(manifests.path(), options).unwrap();
+    send(&gateway, "b@dst.test", "Subject: late\r\n\r\nhi\r\n");
+    assert_eq!(gateway.operator().terminate(SOON * 2).unwrap().code(), Some(0));
+    std::thread::sleep(Duration::from_secs(6)); // its time runs out
+    let sink = Sink::listen(Protocol::Smtp, next_hop, accept_all()).unwrap();
+    gateway.start_again().unwrap();
+    assert_eq!(sink.letter(SOON).unwrap().header("Subject").as_deref(), Some("late"));
+    gateway.until_drained(SOON).unwrap();
+    assert!(sink.arrived().is_empty(), "neither a second time nor as a notification");
 }
 
 /// What a sink's door does for who connects.

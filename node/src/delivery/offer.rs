@@ -94,6 +94,7 @@ impl Delivery {
                 token,
                 attend: false,
                 probe: false,
+                held: false,
             };
             self.carry(&node, &hop, Job { leased, life: Arc::clone(life), load });
         }

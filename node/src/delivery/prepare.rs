@@ -12,9 +12,6 @@ use crate::{
     policy::{Policy, hold_reason},
 };
 
-/// How long after the expiry the last attempt may still begin.
-const LAST_ATTEMPT: Duration = Duration::from_mins(1);
-
 /// What is to be done with a leased entry.
 #[derive(Debug)]
 pub enum Prepared {
@@ -40,15 +37,16 @@ pub enum Prepared {
     Split(Vec<NewEntry>),
 }
 
-/// Looks at a leased entry.
+/// Looks at a leased entry. `down`: its next hop is being left alone just now.
 #[must_use]
-pub fn prepare(policy: &Policy, leased: &Leased, now: Timestamp) -> Prepared {
+pub fn prepare(policy: &Policy, leased: &Leased, down: bool, now: Timestamp) -> Prepared {
     let entry = &leased.entry;
     let clock =
         EntryClock { received_at: leased.message.received_at, held: Duration::from_millis(entry.held_ms) };
-    // The last attempt is made at the expiry itself; what is only looked at, or comes later, has had it.
-    let is_last = !leased.attend && now <= policy.retry.expiry(clock).after(LAST_ATTEMPT);
-    if policy.retry.is_expired(clock, now) && !is_last {
+    // Nothing is given up untried: the last attempt is made at the expiry, or after it by who comes back after a long time. Only a next hop that
+    // is known to be down is spared the mail of a whole lane, and what is held is not sent.
+    let is_expired = policy.retry.is_expired(clock, now);
+    if is_expired && leased.attend && (down || leased.held) {
         return Prepared::Expired {
             status: EnhancedStatus::transient(4, 7),
             text: "the time to deliver it is over",
@@ -61,7 +59,7 @@ pub fn prepare(policy: &Policy, leased: &Leased, now: Timestamp) -> Prepared {
             text: "it was held too long and nobody asked for it",
         };
     }
-    if leased.attend {
+    if leased.attend && !is_expired {
         return Prepared::Stays;
     }
     if entry.snapshot != policy.hash.prefix() {

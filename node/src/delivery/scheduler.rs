@@ -120,7 +120,8 @@ fn saturated_lanes(node: &Node, most_per_hop: u32) -> Vec<LaneId> {
 async fn see_to(node: &Arc<Node>, policy: &Policy, life: &Arc<Life>, leased: Leased, most_per_hop: u32) {
     let (now, who) = (node.presence.now(), life.incarnation());
     let lease = Lease { leased: &leased, who };
-    let settlement = match prepare(policy, &leased, now) {
+    let down = node.delivery.hop(&leased.entry.route.next_hop).is_down(now);
+    let settlement = match prepare(policy, &leased, down, now) {
         Prepared::Attempt => match attempt(node, life, leased, most_per_hop) {
             None => return,
             // Its hop has all that it can take: this lane is known from now on and not asked for more.
@@ -158,7 +159,8 @@ fn attempt(node: &Arc<Node>, life: &Arc<Life>, leased: Leased, most_per_hop: u32
     let next_hop: &NextHop = &leased.entry.route.next_hop;
     let hop = node.delivery.hop(next_hop);
     hop.note_lane(leased.entry.lane().id());
-    if hop.load() >= most_per_hop.saturating_add(BATCH) {
+    // What has to be attended to would come again with the next lease, whatever lanes are left out.
+    if !leased.attend && hop.load() >= most_per_hop.saturating_add(BATCH) {
         return Some(leased);
     }
     let load = hop.take_load(&node.delivery.total, octets);
