@@ -2,7 +2,7 @@
 -- Leases entries to an incarnation: those that need attention, then lanes in turn; or the entries of a claim.
 -- KEYS: as in common/keys.lua.
 -- ARGV: 3 incarnation, 4 most entries, 5 most per lane, 6 claim id or '', 7 lanes to skip (8 octets each), 8 most to move, 9 most octets.
--- Returns {4} departed | {1, keys put into quarantine, then per entry: key, record, message record, content or '', flags (1 attend, 2 probe)}.
+-- Returns {4} departed | {1, keys put into quarantine, then per entry: key, record, message record, content or '', flags (1 attend, 2 probe, 4 held)}.
 -- Atomic because an entry must have one lease, and its lane one probe.
 local who, most, per_lane, claim_id = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local move, room = tonumber(ARGV[8]), tonumber(ARGV[9])
@@ -40,7 +40,9 @@ local function take(key, state, queue_hash, attended, is_probe, free_index)
   if is_probe then lane_of(e.lane, e.queue).probe = e.token end
   save(e)
   out[n + 1], out[n + 2], out[n + 3], out[n + 4] = key, write_entry(e), raws[2], content
-  out[n + 5] = (attended and 1 or 0) + (is_probe and 2 or 0)
+  -- What a claim leases is held until then, and is to be attempted all the same.
+  local held = e.prev == HELD and claim_id == ''
+  out[n + 5] = (attended and 1 or 0) + (is_probe and 2 or 0) + (held and 4 or 0)
   n, given, octets = n + 5, given + 1, octets + #content + #e.body
   return true
 end

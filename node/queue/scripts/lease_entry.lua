@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Leases one entry, whatever its lane or hold.
 -- KEYS: as in common/keys.lua. ARGV: 3 incarnation, 4 entry key.
--- Returns {4} departed | {0} not there or busy | {1, record, message record, content or ''}.
+-- Returns {4} departed | {0} not there or busy | {1, record, message record, content or '', flags (4 held)}.
 -- Atomic because an entry must have one lease.
 local who, key = ARGV[3], ARGV[4]
 if not alive(who) then return { 4 } end
@@ -15,4 +15,4 @@ if e.state == HELD and is_free(e) then free(e) end
 lease(e, who)
 save(e)
 flush()
-return { 1, write_entry(e), raws[2], content }
+return { 1, write_entry(e), raws[2], content, e.prev == HELD and 4 or 0 }

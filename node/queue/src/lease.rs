@@ -46,4 +46,6 @@ pub struct Leased {
     pub attend: bool,
     /// It is the one probe of a lane that was backed off.
     pub probe: bool,
+    /// It was held when it was leased (attended to, or leased by hand): it is not to be attempted. Never said of what a claim leases.
+    pub held: bool,
 }

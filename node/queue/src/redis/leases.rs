@@ -40,6 +40,7 @@ pub(super) fn leased(
         token,
         attend: flags & 1 != 0,
         probe: flags & 2 != 0,
+        held: flags & 4 != 0,
     })))
 }
 

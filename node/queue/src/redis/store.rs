@@ -227,7 +227,8 @@ impl Store for RedisStore {
         let record = reply::octets(reply::next(&mut values)?)?;
         let message = reply::octets(reply::next(&mut values)?)?;
         let content = reply::octets(reply::next(&mut values)?)?;
-        match leases::leased(id, &record, &message, content, 0)? {
+        let flags = reply::number(&reply::next(&mut values)?)?;
+        match leases::leased(id, &record, &message, content, flags)? {
             Found::Usable(lease) => Ok(Some(*lease)),
             Found::Unreadable(id, token) => {
                 self.put_aside(who, id, token, now).await?;

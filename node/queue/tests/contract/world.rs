@@ -202,6 +202,7 @@ impl World {
             token,
             attend: false,
             probe: false,
+            held: false,
         }
     }
 

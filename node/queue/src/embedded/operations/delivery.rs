@@ -217,6 +217,7 @@ fn read_leased(shared: &Shared, picked: &Picked) -> Result<Leased, Unreadable> {
         token: picked.token,
         attend: picked.attend,
         probe: picked.probe,
+        held: picked.held,
     })
 }
 
@@ -241,6 +242,7 @@ fn read_or_stand_in(
                 token: picked.token,
                 attend: picked.attend,
                 probe: picked.probe,
+                held: picked.held,
             }
         })),
     }

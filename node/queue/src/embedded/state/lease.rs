@@ -42,6 +42,7 @@ pub(crate) struct Picked {
     pub(crate) token: LeaseToken,
     pub(crate) attend: bool,
     pub(crate) probe: bool,
+    pub(crate) held: bool,
 }
 
 impl State {
@@ -178,7 +179,11 @@ impl State {
         now: Timestamp,
     ) -> Vec<Picked> {
         let slots = self.claimed(claim, who, None, max.min(1_000));
-        slots.into_iter().filter_map(|(_, slot)| self.begin_lease(slot, who, now, false, false)).collect()
+        slots
+            .into_iter()
+            .filter_map(|(_, slot)| self.begin_lease(slot, who, now, false, false))
+            .map(|picked| Picked { held: false, ..picked }) // whoever claims it wants it attempted
+            .collect()
     }
 
     /// Leases one entry, whatever its lane or hold.
@@ -202,18 +207,19 @@ impl State {
         probe: bool,
     ) -> Option<Picked> {
         let entry = self.slots.at(slot).filter(|entry| !entry.leased)?;
-        let held_ms = match entry.head.phase {
+        let (held, held_ms) = match entry.head.phase {
             Phase::Held { since, .. } => {
-                let end = self.released_at(entry.queue, entry.head.phase).unwrap_or(now);
-                entry.head.held_ms.saturating_add(end.0.saturating_sub(since.0))
+                let released = self.released_at(entry.queue, entry.head.phase);
+                let end = released.unwrap_or(now);
+                (released.is_none(), entry.head.held_ms.saturating_add(end.0.saturating_sub(since.0)))
             }
-            _ => entry.head.held_ms,
+            _ => (false, entry.head.held_ms),
         };
         let mut view = self.view(slot)?;
         view.head.held_ms = held_ms;
         let token = self.next_token();
         self.take(slot, Lease { token, who, held_ms });
-        Some(Picked { slot, view, token, attend, probe })
+        Some(Picked { slot, view, token, attend, probe, held })
     }
 
     /// Marks an entry as leased by an incarnation of before: with a token that was never given, so that nobody can settle it.

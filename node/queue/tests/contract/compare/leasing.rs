@@ -53,6 +53,10 @@ impl Pair {
             }
             item.entry.held_ms = found.entry.held_ms;
             item.open_ms = 0;
+            if found.held != expected.held {
+                let (found, expected) = (found.held, expected.held);
+                return differs(format!("{id} was leased as held: {found}, the model says {expected}"));
+            }
             if found.message != expected.message {
                 return differs(format!(
                     "{id}: message {:?}, the model has {:?}",

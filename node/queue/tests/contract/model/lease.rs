@@ -251,6 +251,8 @@ impl State {
         if !matches!(self.items[&id].place, Place::Deferred { .. }) {
             self.ripen_one(id, now);
         }
+        let item = &self.items[&id];
+        let held = matches!(item.place, Place::Held { .. }) && self.claim_of(item).is_none();
         let token = self.next_token();
         // Released within its claim: its hold may end with the release, which takes effect later, or with this lease.
         let released =
@@ -279,7 +281,7 @@ impl State {
         }
         let message = &self.messages[&id.message];
         let (message, content) = (Arc::clone(&message.meta), message.content.clone());
-        Leased { entry, message, content, token, attend, probe }
+        Leased { entry, message, content, token, attend, probe, held }
     }
 
     pub(crate) fn lease_entry(

@@ -105,6 +105,7 @@ async fn claimed_entries_are_leased_by_the_claim_in_hold_order(w: &mut World) {
     let leased = w.store.lease(&request, w.now).await.unwrap();
     assert_eq!(ids(&leased), [first, second]);
     assert_eq!(leased[0].entry.held_ms, 3_000);
+    assert!(leased.iter().all(|leased| !leased.held), "what a claim leases is to be attempted");
     assert_eq!(ids(&w.store.lease(&request, w.now).await.unwrap()), [third]);
     assert!(w.store.lease(&request, w.now).await.unwrap().is_empty());
 }

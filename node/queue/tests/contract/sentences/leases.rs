@@ -2,8 +2,8 @@
 
 use posthouse_model::{Incarnation, Timestamp};
 use posthouse_queue::{
-    Counts, HoldReason, LaneSignal, LeaseRequest, LeaseToken, Outcome, Remainder, Settlement, State,
-    StoreError,
+    Counts, HoldReason, LaneSignal, LeaseRequest, LeaseToken, Outcome, QueueMode, Remainder, Settlement,
+    State, StoreError,
 };
 
 use super::{Sentence, sentence};
@@ -25,6 +25,7 @@ pub(super) fn sentences() -> Vec<Sentence> {
         sentence(what_is_to_be_attended_to_comes_first),
         sentence(attention_comes_even_in_a_backed_off_lane),
         sentence(attention_comes_even_while_held_or_deferred),
+        sentence(what_is_attended_to_while_held_says_so),
         sentence(an_entry_given_back_after_attention_is_where_it_was),
         sentence(attention_can_be_put_off_without_an_attempt),
         sentence(one_entry_can_be_leased_whatever_its_lane_or_hold),
@@ -220,6 +221,23 @@ async fn attention_comes_even_while_held_or_deferred(w: &mut World) {
     assert!(leased.iter().all(|leased| leased.attend));
     let of_held = leased.iter().find(|leased| leased.entry.id == held).unwrap();
     assert_eq!(of_held.entry.held_ms, 5_000, "the hold that the lease ended is counted");
+}
+
+async fn what_is_attended_to_while_held_says_so(w: &mut World) {
+    let mut letter = w.letter("north", "hop");
+    letter.entries[0].mode = QueueMode { hold: Some(HoldReason::OnRequest), generation: 1 };
+    letter.entries[0].attend_at = Timestamp(w.now.0 + 5_000);
+    let entry = w.post(&letter).await;
+    w.pass(5_000).await;
+    let leased = w.lease_one().await;
+    assert!(leased.attend && leased.held);
+    w.settle(&w.deferred(&leased, Remainder::GiveBack)).await;
+    let by_hand = w.store.lease_entry(w.node, entry, w.now).await.unwrap().unwrap();
+    assert!(by_hand.held && !by_hand.attend);
+    w.settle(&w.deferred(&by_hand, Remainder::GiveBack)).await;
+    w.release("north", HoldReason::OnRequest).await;
+    let released = w.lease_one().await;
+    assert!(!released.held, "a release ends the hold");
 }
 
 async fn an_entry_given_back_after_attention_is_where_it_was(w: &mut World) {
