@@ -29,11 +29,26 @@ pub(crate) fn schema(definition: &Value) -> Option<&Value> {
     definition.pointer("/spec/versions/0/schema/openAPIV3Schema")
 }
 
-/// The file that a definition is kept in: `posthouse.dev_maildomains.yaml`.
+/// The file below `crds/yaml` that a definition is kept in: `posthouse.dev_maildomains.yaml`.
 #[must_use]
-pub fn file_name(definition: &Value) -> String {
-    let plural = definition.pointer("/spec/names/plural").and_then(Value::as_str).unwrap_or_default();
+pub fn file_name(kind: Kind) -> String {
+    let plural = kind.definition().pointer("/spec/names/plural").and_then(Value::as_str).unwrap_or_default();
     format!("{GROUP}_{plural}.yaml")
+}
+
+/// A definition as it is applied: the text of its file, which a test holds to the types.
+#[must_use]
+pub fn yaml(kind: Kind) -> &'static str {
+    match kind {
+        Kind::MailGateway => include_str!("../yaml/posthouse.dev_mailgateways.yaml"),
+        Kind::MailDomain => include_str!("../yaml/posthouse.dev_maildomains.yaml"),
+        Kind::MailRecipients => include_str!("../yaml/posthouse.dev_mailrecipients.yaml"),
+        Kind::RelayRule => include_str!("../yaml/posthouse.dev_relayrules.yaml"),
+        Kind::Pop3Account => include_str!("../yaml/posthouse.dev_pop3accounts.yaml"),
+        Kind::EtrnSchedule => include_str!("../yaml/posthouse.dev_etrnschedules.yaml"),
+        Kind::MailSchedule => include_str!("../yaml/posthouse.dev_mailschedules.yaml"),
+        Kind::MailUser => include_str!("../yaml/posthouse.dev_mailusers.yaml"),
+    }
 }
 
 /// What a person wants to see in a list: the columns of the kind, then whether it works and how old it is.

@@ -2,6 +2,7 @@
 //! 0 good, 1 something refused, 2 usage or I/O.
 
 mod compile;
+mod crds;
 mod explain;
 mod failure;
 mod finding;
@@ -36,6 +37,8 @@ enum Verb {
     Compile(compile::CompileArgs),
     /// Say where a message would go, by which rule, and why not elsewhere
     Explain(explain::ExplainArgs),
+    /// Print the custom resource definitions, for `kubectl apply --server-side -f -`
+    Crds,
 }
 
 /// How a command ended that did what it was asked.
@@ -55,6 +58,7 @@ fn main() -> ExitCode {
         Verb::Validate(args) => validate::run(&args),
         Verb::Compile(args) => compile::run(&args),
         Verb::Explain(args) => explain::run(&args),
+        Verb::Crds => crds::run(),
     };
     match ending {
         Ok(Ending::Good) => ExitCode::SUCCESS,

@@ -50,6 +50,18 @@ pub fn valkey_server() -> Result<PathBuf> {
     Ok(cached)
 }
 
+/// `etcd`, `kube-apiserver` or `kubectl`, as `tests/cluster/build.sh` (and so `.ci/setup`) builds them.
+pub fn cluster(name: &str) -> Result<PathBuf> {
+    let script = workspace().join("tests/cluster/build.sh");
+    let output =
+        std::process::Command::new(&script).arg("--folder").output().context("asking where they are")?;
+    let path = PathBuf::from(String::from_utf8(output.stdout)?.trim()).join(name);
+    if !is_program(&path) {
+        bail!("{name} is not built: run `.ci/setup`, or {}", script.display());
+    }
+    Ok(path)
+}
+
 /// The root of the source tree.
 #[must_use]
 pub fn workspace() -> PathBuf {

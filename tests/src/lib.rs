@@ -3,6 +3,7 @@
 //! It knows the product only from outside, by its binaries, files and wire; it links none of its crates, so that any crate may use it in its
 //! own tests. Nothing here sleeps to let something happen: it waits for a condition, within a bound, and says what it waited for.
 
+pub mod api_server;
 pub mod binaries;
 pub mod gateway;
 pub mod local;

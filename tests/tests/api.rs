@@ -1,0 +1,168 @@
+//! The API as a real kube-apiserver has it: what applies, what is refused and with which words, what cannot be changed later.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests say what they expect"
+)]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use posthouse_tests::api_server::{ApiServer, text};
+use posthouse_tests::binaries::workspace;
+use serde_json::Value;
+
+/// A server, and what `kubectl` said to the definitions.
+type Api = Arc<(ApiServer, String)>;
+
+/// One server for the tests that run at one time: each uses objects of its own, and the last one ends it.
+fn api() -> Api {
+    static API: Mutex<Weak<(ApiServer, String)>> = Mutex::new(Weak::new());
+    let mut shared = API.lock().unwrap_or_else(PoisonError::into_inner);
+    shared.upgrade().unwrap_or_else(|| {
+        let api = Arc::new(ApiServer::with_definitions().unwrap());
+        *shared = Arc::downgrade(&api);
+        api
+    })
+}
+
+fn manifests(folder: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<PathBuf> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    assert!(!files.is_empty());
+    files
+}
+
+#[test]
+fn the_definitions_apply_without_a_warning() {
+    let api = api();
+    let said = &api.1;
+    assert_eq!(said.matches("serverside-applied").count(), 8, "{said}");
+    assert!(!said.contains("Warning"), "{said}");
+}
+
+#[test]
+fn the_examples_apply_and_a_second_time_changes_nothing() {
+    let shared = api();
+    let api = &shared.0;
+    let folder = workspace().join("examples/api");
+    let apply = || api.must(&["apply", "--server-side", "-f", folder.to_str().unwrap()]).unwrap();
+    let names = [
+        "etrnschedule/backup-isp",
+        "maildomain/example-com",
+        "mailgateway/edge",
+        "mailrecipients/example-com-1",
+    ]
+    .into_iter()
+    .chain(["mailschedule/hourly", "mailuser/customer1", "pop3account/isp-box", "relayrule/customer-a"]);
+    let mut ask = vec!["get", "-n", "mail", "-o", "json", "--show-managed-fields"];
+    ask.extend(names);
+    let objects = || serde_json::from_str::<Value>(&api.must(&ask).unwrap()).unwrap();
+    let but_versions = |mut objects: Value| {
+        for object in objects["items"].as_array_mut().unwrap() {
+            object["metadata"].as_object_mut().unwrap().remove("resourceVersion");
+        }
+        objects
+    };
+    apply();
+    let first = objects();
+    assert_eq!(first["items"].as_array().unwrap().len(), 8);
+    // The second write may store the first status, which was only shown before; nobody can see a difference, and then nothing is written.
+    apply();
+    let second = objects();
+    assert_eq!(but_versions(second.clone()), but_versions(first));
+    apply();
+    assert_eq!(objects(), second);
+    let differs = api.kubectl(&["diff", "-f", folder.to_str().unwrap()]).unwrap();
+    assert_eq!(differs.status.code(), Some(0), "{}", text(&differs));
+}
+
+#[test]
+fn a_resource_has_a_status_from_the_first_sight_and_columns_for_people() {
+    let shared = api();
+    let api = &shared.0;
+    let manifest = "apiVersion: posthouse.dev/v1alpha1\nkind: MailSchedule\nmetadata: {name: seen, namespace: mail}\nspec: {triggers: [{every: 10m}]}\n";
+    let applied = api.kubectl_with(&["apply", "--server-side", "-f", "-"], manifest.as_bytes()).unwrap();
+    assert!(applied.status.success(), "{}", text(&applied));
+    let seen = api.must(&["get", "mailschedule", "seen", "-n", "mail", "-o", "json"]).unwrap();
+    let seen: Value = serde_json::from_str(&seen).unwrap();
+    let conditions = seen["status"]["conditions"].as_array().unwrap();
+    assert_eq!(conditions.len(), 4);
+    assert!(conditions.iter().all(|one| one["status"] == "Unknown" && one["reason"] == "Pending"));
+    let listed = api.must(&["get", "ms", "seen", "-n", "mail"]).unwrap();
+    assert!(listed.starts_with("NAME") && listed.contains("READY") && listed.contains("Pending"), "{listed}");
+}
+
+#[test]
+fn what_is_bad_is_refused_with_the_cure() {
+    let shared = api();
+    let api = &shared.0;
+    let mut complaints = Vec::new();
+    for file in manifests(&workspace().join("tests/refused")) {
+        let manifest = fs::read_to_string(&file).unwrap();
+        let expected = manifest.lines().next().unwrap().trim_start_matches("# ");
+        let create = ["create", "--validate=strict", "--dry-run=server", "-f", file.to_str().unwrap()];
+        let said = api.kubectl(&create).unwrap();
+        if said.status.success() || !text(&said).contains(expected) {
+            complaints.push(format!("{}: expected {expected:?}, was told {}", file.display(), text(&said)));
+        }
+    }
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+#[test]
+fn what_must_not_change_cannot_be_changed() {
+    let shared = api();
+    let api = &shared.0;
+    let folder = workspace().join("examples/api");
+    // Under names of its own: other tests use the examples too.
+    let copy = |file: &str, name: &str| {
+        let manifest = fs::read_to_string(folder.join(file)).unwrap();
+        let from = manifest.lines().find(|line| line.starts_with("metadata:")).unwrap().to_owned();
+        let manifest = manifest.replace(&from, &format!("metadata: {{name: {name}, namespace: mail}}"));
+        let made = api.kubectl_with(&["apply", "--server-side", "-f", "-"], manifest.as_bytes()).unwrap();
+        assert!(made.status.success(), "{}", text(&made));
+    };
+    for (file, kind, change, cure) in [
+        ("mail-domain.yaml", "maildomain", r#"{"spec": {"domain": "other.example"}}"#, "renamedFrom"),
+        ("mail-domain.yaml", "maildomain", r#"{"spec": {"gatewayRef": {"name": "other"}}}"#, "make it anew"),
+        ("mail-user.yaml", "mailuser", r#"{"spec": {"login": "other"}}"#, "make a new MailUser"),
+        ("mail-gateway.yaml", "mailgateway", r#"{"spec": {"queue": {"id": "other"}}}"#, "make a new gateway"),
+        ("mail-gateway.yaml", "mailgateway", r#"{"spec": {"queue": null}}"#, "make a new gateway"),
+        (
+            "mail-gateway.yaml",
+            "mailgateway",
+            r#"{"spec": {"controllerName": "other.example/operator"}}"#,
+            "for another operator",
+        ),
+        ("relay-rule.yaml", "relayrule", r#"{"spec": {"gatewayRef": {"name": "other"}}}"#, "make it anew"),
+        (
+            "pop3-account.yaml",
+            "pop3account",
+            r#"{"spec": {"gatewayRef": {"name": "other"}}}"#,
+            "make it anew",
+        ),
+        (
+            "etrn-schedule.yaml",
+            "etrnschedule",
+            r#"{"spec": {"gatewayRef": {"name": "other"}}}"#,
+            "make it anew",
+        ),
+    ] {
+        copy(file, "unchanging");
+        let patched = api
+            .kubectl(&["patch", kind, "unchanging", "-n", "mail", "--type", "merge", "-p", change])
+            .unwrap();
+        assert!(
+            !patched.status.success() && text(&patched).contains(cure),
+            "{kind} {change}: {}",
+            text(&patched)
+        );
+    }
+    let named = r#"{"spec": {"description": "other words"}}"#;
+    api.must(&["patch", "maildomain", "unchanging", "-n", "mail", "--type", "merge", "-p", named]).unwrap();
+}
