@@ -73,7 +73,8 @@ pub struct EmbeddedStore {
 
 impl EmbeddedStore {
     /// Opens the queue in a folder, which is made if it is not there. Blocks while the log is replayed; begin with it, or do it where
-    /// blocking does no harm. A folder that another process has open, or that cannot be read, is an error that names it.
+    /// blocking does no harm. [`StoreError::Unavailable`]: another process has the folder open. [`StoreError::Refused`]: another try alone
+    /// helps nothing; the folder is as it was, and the message names it and what to do.
     pub fn open(dir: impl AsRef<Path>) -> Result<Self, StoreError> {
         Self::open_with(dir.as_ref(), Options::default())
     }
@@ -85,7 +86,7 @@ impl EmbeddedStore {
             std::thread::Builder::new()
                 .name(name.to_owned())
                 .spawn(run)
-                .map_err(|error| StoreError::Unavailable(format!("no thread for the queue: {error}")))
+                .map_err(|error| StoreError::Refused(format!("no thread for the queue: {error}")))
         };
         let committing = shared.clone();
         let committer = spawn("queue-committer", Box::new(move || committer::run(&committing, current)))?;

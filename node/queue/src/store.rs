@@ -26,7 +26,8 @@ pub enum StoreError {
     /// There is no room for it now (disk, memory limit): it did not happen.
     #[error("the store has no room: {0}")]
     Full(String),
-    /// It contradicts itself or the contract (a caller's mistake): it did not happen, and will not when repeated.
+    /// It contradicts itself or the contract (a caller's mistake), or what is there cannot be opened: it did not happen, and will not when
+    /// repeated.
     #[error("refused by the store: {0}")]
     Refused(String),
     /// The message was withdrawn before: it did not happen.

@@ -3,7 +3,13 @@
 //! It is written in checkpoints and read at a start; no operation waits for it. Rows are records ([`crate::record`]), one per message with
 //! its entries and one per small thing; `meta` has what there is once.
 
-use std::{io, path::Path};
+mod trial;
+
+use std::{
+    io,
+    panic::{self, AssertUnwindSafe},
+    path::Path,
+};
 
 use posthouse_model::{MessageId, QueueName, Timestamp};
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition, WriteTransaction};
@@ -40,16 +46,35 @@ pub(crate) enum DatabaseError {
     Redb(#[from] Box<redb::Error>),
     #[error("{0}")]
     Record(#[from] RecordError),
+    /// What it has cannot be trusted.
+    #[error("{0}")]
+    Damaged(String),
     #[error("another process has it open")]
     Locked,
 }
 
 impl DatabaseError {
+    /// Whether the machine could not read or write it: that says nothing about what it has.
+    pub(crate) fn is_of_the_machine(&self) -> bool {
+        let Self::Redb(error) = self else { return false };
+        let odd = [io::ErrorKind::InvalidData, io::ErrorKind::UnexpectedEof];
+        matches!(&**error, redb::Error::Io(error) if !odd.contains(&error.kind()))
+    }
+
     /// Whether the disk is full.
     pub(crate) fn is_full(&self) -> bool {
         let Self::Redb(error) = self else { return false };
         matches!(&**error, redb::Error::Io(error) if error.kind() == io::ErrorKind::StorageFull)
     }
+}
+
+/// Does what reads a database that may be damaged: redb answers some damage with a panic, which is an error here like any other.
+pub(crate) fn caught<T>(work: impl FnOnce() -> Result<T, DatabaseError>) -> Result<T, DatabaseError> {
+    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|panic| {
+        let said = panic.downcast_ref::<String>().map(String::as_str);
+        let said = said.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("no reason given");
+        Err(DatabaseError::Damaged(format!("reading it broke off: {said}")))
+    })
 }
 
 /// Any of redb's errors as ours.
@@ -107,6 +132,19 @@ impl Index {
                 error => redb_error(error),
             })?;
         Ok(Self { database })
+    }
+
+    /// Looks through a whole database without changing anything of it, as redb itself reads on over most damage; answers what identifies
+    /// the store.
+    pub(crate) fn check(path: &Path) -> Result<Option<Identity>, DatabaseError> {
+        let trial = trial::Trial::of(path).map_err(redb::Error::Io).map_err(redb_error)?;
+        let opened = Database::builder().set_cache_size(CACHE).create_with_backend(trial);
+        let mut index = Self { database: opened.map_err(redb_error)? };
+        let whole = index.database.check_integrity().map_err(redb_error)?;
+        if !whole {
+            return Err(DatabaseError::Damaged("its pages do not match their checksums".to_owned()));
+        }
+        index.identity()
     }
 
     /// What identifies the store; `None`: it is new.

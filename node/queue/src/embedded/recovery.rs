@@ -1,5 +1,7 @@
 //! Opening a store: the index is loaded, the log behind it replayed, what a crash left half done brought to an end. Blocking file I/O.
 
+mod index;
+
 use std::{
     collections::HashSet,
     fs::{self, DirBuilder, File},
@@ -17,12 +19,12 @@ use super::{
     content::ContentFiles,
     core::{Inner, Shared, Spare},
     damage,
-    database::{DatabaseError, Identity, Index, SmallRow, Summary},
+    database::{DatabaseError, Index, SmallRow, Summary, caught},
     effect::{Position, Stored},
     log::{
         Blobs, SEGMENT_HEAD,
         scan::{self, Scanned},
-        segments::{self, Segments, sync_folder},
+        segments::{Segments, sync_folder},
     },
     state::{JobSlot, State},
 };
@@ -36,42 +38,28 @@ pub(crate) struct Opened {
     pub(crate) lock: File,
 }
 
-/// Opens the store in a folder, which is made if it is not there.
+/// Opens the store in a folder, which is made if it is not there. [`StoreError::Unavailable`]: another process has it; what else is wrong is
+/// [`StoreError::Refused`], and nothing of it is lost.
 pub(crate) fn open(folder: &Path, options: Options) -> Result<Opened, StoreError> {
     let failed = |what: &str, error: &dyn std::fmt::Display| {
-        StoreError::Unavailable(format!("the queue in {} {what}: {error}", folder.display()))
+        StoreError::Refused(format!("the queue in {} {what}: {error}", folder.display()))
     };
     let io = |error: io::Error| failed("cannot be opened", &error);
-    let database = |error: DatabaseError| match error {
-        DatabaseError::Record(error @ RecordError::Version { .. }) => failed(
-            "was written by a newer version of Posthouse; start that one again, which alone can deliver what is queued here",
-            &error,
-        ),
-        error => failed("has an index that cannot be used", &error),
-    };
 
-    let (log, content) = (folder.join("log"), folder.join("content"));
-    for made in [folder, &log, &content] {
-        DirBuilder::new().recursive(true).mode(0o700).create(made).map_err(io)?;
-        fs::set_permissions(made, fs::Permissions::from_mode(0o700)).map_err(io)?;
-    }
+    make_private(folder).map_err(io)?;
     let lock = lock(folder)?;
-    let index_path = folder.join("index.redb");
-    let fresh = !index_path.exists();
-    if fresh {
-        segments::create(&index_path).map_err(io)?; // for its permissions; an empty file is a new database
+    let (log, content) = (folder.join("log"), folder.join("content"));
+    // First of all: without its index, a log must stay as it is.
+    let (index, identity) = index::open(folder, &log, options)?;
+    for made in [&log, &content] {
+        make_private(made).map_err(io)?;
     }
-    let index = Index::open(&index_path).map_err(database)?;
-    let identity = identify(&index, &log, options, fresh).map_err(|error| match error {
-        IdentifyError::Lost => failed("has a log but no index", &"the index was removed; restore it"),
-        IdentifyError::Io(error) => io(error),
-        IdentifyError::Database(error) => database(error),
-    })?;
     let segments = Segments::open(&log, identity.salt, identity.segment_size, options.quota).map_err(io)?;
 
     let mut state = State::default();
     let mut unreadable = Unreadable::default();
-    let summary = load(&index, &mut state, &mut unreadable).map_err(database)?;
+    let summary = caught(|| load(&index, &mut state, &mut unreadable))
+        .map_err(|error| index::refused(folder, &error))?;
     unreadable.report();
     let scanned = replay(&segments, summary.position, &mut state)
         .map_err(|error| failed("cannot be replayed", &error))?;
@@ -120,52 +108,32 @@ pub(crate) fn open(folder: &Path, options: Options) -> Result<Opened, StoreError
     Ok(Opened { shared, index, current, lock })
 }
 
+fn make_private(folder: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    fs::set_permissions(folder, fs::Permissions::from_mode(0o700))
+}
+
 fn lock(folder: &Path) -> Result<File, StoreError> {
-    let unavailable = |why: String| StoreError::Unavailable(why);
     let path = folder.join("lock");
     let open = || {
         use std::os::unix::fs::OpenOptionsExt as _;
         File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path)
     };
-    let file =
-        open().map_err(|error| unavailable(format!("{} cannot be opened: {error}", path.display())))?;
+    let file = open()
+        .map_err(|error| StoreError::Refused(format!("{} cannot be opened: {error}", path.display())))?;
     match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(file),
-        Err(rustix::io::Errno::WOULDBLOCK) => Err(unavailable(format!(
-            "the queue in {} is in use by another process; a folder holds the queue of one running node",
-            folder.display()
-        ))),
-        Err(error) => Err(unavailable(format!("{} cannot be locked: {error}", path.display()))),
+        Err(rustix::io::Errno::WOULDBLOCK) => Err(in_use(folder)),
+        Err(error) => Err(StoreError::Refused(format!("{} cannot be locked: {error}", path.display()))),
     }
 }
 
-enum IdentifyError {
-    Lost,
-    Io(io::Error),
-    Database(DatabaseError),
-}
-
-impl From<DatabaseError> for IdentifyError {
-    fn from(error: DatabaseError) -> Self {
-        Self::Database(error)
-    }
-}
-
-/// What identifies the store: read and counted on, or made.
-fn identify(index: &Index, log: &Path, options: Options, fresh: bool) -> Result<Identity, IdentifyError> {
-    let identity = if let Some(known) = index.identity()? {
-        Identity { epoch: known.epoch.saturating_add(1), ..known }
-    } else {
-        let mut files = fs::read_dir(log).map_err(IdentifyError::Io)?.flatten();
-        let has_segments =
-            files.any(|file| Path::new(&file.file_name()).extension().is_some_and(|ending| ending == "seg"));
-        if fresh && has_segments {
-            return Err(IdentifyError::Lost);
-        }
-        Identity { salt: rand::random(), epoch: 1, segment_size: options.segment_size }
-    };
-    index.set_identity(&identity)?;
-    Ok(identity)
+/// The one thing that passes by itself.
+fn in_use(folder: &Path) -> StoreError {
+    StoreError::Unavailable(format!(
+        "the queue in {} is in use by another process; a folder holds the queue of one running node",
+        folder.display()
+    ))
 }
 
 /// Rows of the index that cannot be read. They stay there, for the version that can.

@@ -1,6 +1,7 @@
 //! The store as a whole: what a crash leaves, what a compaction keeps, what a full disk still allows.
 
 mod damage;
+mod index;
 
 use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::Arc};
 
