@@ -32,6 +32,9 @@ use crate::{
 /// Between two tries to reach the store at the start.
 const STORE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
+/// Between two tries to open what was refused: nothing but a person mends it.
+const REFUSED_AGAIN_AFTER: Duration = Duration::from_secs(10);
+
 /// Between two looks for the first snapshot.
 const SNAPSHOT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
@@ -94,30 +97,37 @@ async fn gone(receiver: &mut Receiver<ToNode>, heard: &mut Vec<ToNode>) {
     }
 }
 
-/// Opens the embedded queue, or waits for Redis as long as it takes.
+/// Opens the queue; waits as long as it takes for a Redis that is away, or for somebody to mend a folder that cannot be opened.
 async fn open_store(args: &RunArgs) -> anyhow::Result<Arc<dyn Store>> {
     let Some(url) = &args.redis else {
         let folder = args.state.as_deref().context("name --state DIR or --redis URL")?;
-        return Ok(stores::embedded(folder).await?);
+        // To end would help nothing: another node would be started, to find the same.
+        return until_open(|_| true, || stores::embedded(folder)).await;
     };
     let queue_id = queue_id(&Directory::new(&args.config)).await?;
+    let is_away = |error: &StoreError| matches!(error, StoreError::Unavailable(_));
+    until_open(is_away, || stores::redis(url, &args.gateway, &queue_id)).await
+}
+
+/// Opens the queue, again and again while what is wrong `may_pass`; says each reason once.
+async fn until_open<F: Future<Output = Result<Arc<dyn Store>, StoreError>>>(
+    may_pass: impl Fn(&StoreError) -> bool,
+    open: impl Fn() -> F,
+) -> anyhow::Result<Arc<dyn Store>> {
     let mut said = String::new();
     loop {
-        match stores::redis(url, &args.gateway, &queue_id).await {
+        let (error, again_after) = match open().await {
             Ok(store) => return Ok(store),
-            Err(StoreError::Unavailable(error)) => {
-                if error != said {
-                    tracing::warn!(
-                        event = "store_away",
-                        error,
-                        effect = "the node waits for it and takes no mail"
-                    );
-                    said = error;
-                }
-                time::sleep(STORE_AGAIN_AFTER).await;
-            }
-            Err(error) => return Err(error.into()),
+            Err(error) if !may_pass(&error) => return Err(error.into()),
+            Err(StoreError::Unavailable(why)) => (why, STORE_AGAIN_AFTER),
+            Err(StoreError::Refused(why)) => (why, REFUSED_AGAIN_AFTER),
+            Err(error) => (error.to_string(), REFUSED_AGAIN_AFTER),
+        };
+        if error != said {
+            tracing::warn!(event = "store_away", error, effect = "the node waits for it and takes no mail");
+            said = error;
         }
+        time::sleep(again_after).await;
     }
 }
 
