@@ -24,6 +24,11 @@ pub(crate) fn finish(kind: Kind, mut raw: Value) -> Value {
     raw
 }
 
+/// What a pattern of the schemas stands for, in words: "… is not {this}".
+pub(crate) fn form(pattern: &str) -> String {
+    tables::form(pattern).map_or_else(|| format!("of the form {pattern}"), str::to_owned)
+}
+
 /// Where the schema lies in a definition.
 pub(crate) fn schema(definition: &Value) -> Option<&Value> {
     definition.pointer("/spec/versions/0/schema/openAPIV3Schema")

@@ -9,7 +9,7 @@ use serde_json::Value;
 use crate::{
     API_VERSION, EtrnSchedule, MailDomain, MailGateway, MailRecipients, MailSchedule, MailUser, Pop3Account,
     RelayRule, definition,
-    schema::{self, Defect},
+    schema::{self, Defect, Rules},
 };
 
 /// Why a document is no object of its kind.
@@ -80,6 +80,15 @@ macro_rules! kinds {
                 }
             }
 
+            fn rules(self) -> &'static Rules {
+                match self {
+                    $(Self::$kind => {
+                        static RULES: Rules = Rules::new();
+                        &RULES
+                    }),+
+                }
+            }
+
             fn typed(self, document: Value) -> serde_json::Result<Object> {
                 match self {
                     $(Self::$kind => serde_json::from_value(document).map(|object| Object::$kind(Box::new(object)))),+
@@ -146,6 +155,13 @@ impl Kind {
     #[must_use]
     pub fn defects(self, document: &Value) -> Vec<Defect> {
         schema::defects(self.schema(), document)
+    }
+
+    /// Why an API server would refuse a raw document without [`defects`](Self::defects): forms, doubles, and if there are none of these, rules.
+    #[must_use]
+    pub fn breaches(self, document: &Value) -> Vec<Defect> {
+        let breaches = schema::breaches(self.schema(), document);
+        if breaches.is_empty() { self.rules().broken(self.schema(), document) } else { breaches }
     }
 
     /// The paths of the fields of a raw document that this kind does not have.

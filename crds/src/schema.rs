@@ -3,11 +3,15 @@
 //! The API server does this in a cluster; whoever reads files does it with this. It walks the very schema that the custom resource
 //! definition has, so there is one truth. A pattern is checked by the parser of the type that it stands for. Pure.
 
-use std::fmt;
+mod rules;
 
+use std::{cell::RefCell, collections::HashMap, fmt};
+
+use regex::Regex;
 use serde_json::{Map, Value};
 
-use crate::{duration, size};
+pub(crate) use self::rules::Rules;
+use crate::{definition, duration, size};
 
 /// Where a document differs from its schema, and how.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,16 +30,34 @@ impl fmt::Display for Defect {
     }
 }
 
-/// Every defect of a document under this schema, in the order of the document.
+/// Every defect of a document under this schema, in the order of the document: what keeps it from being an object of its type.
 #[must_use]
 pub fn defects(schema: &Value, document: &Value) -> Vec<Defect> {
+    look(schema, document, Depth::Type)
+}
+
+/// What an API server refuses besides: texts that have not the form they should, and entries that stand twice.
+pub(crate) fn breaches(schema: &Value, document: &Value) -> Vec<Defect> {
+    look(schema, document, Depth::Admission)
+}
+
+/// How closely a document is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Depth {
+    /// Whether it is an object of its type.
+    Type,
+    /// Whether an API server would let it in.
+    Admission,
+}
+
+fn look(schema: &Value, document: &Value, depth: Depth) -> Vec<Defect> {
     let mut found = Vec::new();
     let mut ours = document.clone();
     if let Some(fields) = ours.as_object_mut() {
         // The API server knows these by itself; a definition does not repeat them.
         fields.retain(|name, _| !matches!(name.as_str(), "apiVersion" | "kind" | "metadata"));
     }
-    walk(schema, &ours, &mut String::new(), &mut found);
+    walk(schema, &ours, depth, &mut String::new(), &mut found);
     found
 }
 
@@ -45,7 +67,7 @@ pub fn unknown_fields(schema: &Value, document: &Value) -> Vec<String> {
     defects(schema, document).into_iter().filter(|defect| defect.unknown).map(|defect| defect.path).collect()
 }
 
-fn walk(schema: &Value, value: &Value, path: &mut String, found: &mut Vec<Defect>) {
+fn walk(schema: &Value, value: &Value, depth: Depth, path: &mut String, found: &mut Vec<Defect>) {
     let mut report = |path: &str, message: String| {
         found.push(Defect { path: path.to_owned(), message, unknown: false });
     };
@@ -65,30 +87,41 @@ fn walk(schema: &Value, value: &Value, path: &mut String, found: &mut Vec<Defect
         report(path, format!("{value} is not one of {}", allowed.join(", ")));
         return;
     }
-    if let Some(problem) = out_of_bounds(schema, value).or_else(|| unparsable(schema, value)) {
+    if let Some(problem) = unparsable(schema, value, depth).or_else(|| out_of_bounds(schema, value)) {
         report(path, problem);
     }
     match value {
-        Value::Object(fields) => walk_object(schema, fields, path, found),
+        Value::Object(fields) => walk_object(schema, fields, depth, path, found),
         Value::Array(items) => {
+            if depth == Depth::Admission {
+                found.extend(doubles(schema, items, path));
+            }
             let Some(item_schema) = schema.get("items") else { return };
             for (place, item) in items.iter().enumerate() {
-                descend(path, &format!("[{place}]"), |path| walk(item_schema, item, path, found));
+                descend(path, &format!("[{place}]"), |path| walk(item_schema, item, depth, path, found));
             }
         }
         _ => {}
     }
 }
 
-fn walk_object(schema: &Value, fields: &Map<String, Value>, path: &mut String, found: &mut Vec<Defect>) {
+fn walk_object(
+    schema: &Value,
+    fields: &Map<String, Value>,
+    depth: Depth,
+    path: &mut String,
+    found: &mut Vec<Defect>,
+) {
     let properties = schema.get("properties").and_then(Value::as_object);
     let additional = schema.get("additionalProperties");
     let open = schema.get("x-kubernetes-preserve-unknown-fields") == Some(&Value::Bool(true));
     for (name, value) in fields {
         let segment = if path.is_empty() { name.clone() } else { format!(".{name}") };
         descend(path, &segment, |path| match (properties.and_then(|all| all.get(name)), additional) {
-            (Some(property), _) => walk(property, value, path, found),
-            (None, Some(Value::Object(_))) => walk(additional.unwrap_or(&Value::Null), value, path, found),
+            (Some(property), _) => walk(property, value, depth, path, found),
+            (None, Some(Value::Object(_))) => {
+                walk(additional.unwrap_or(&Value::Null), value, depth, path, found);
+            }
             (None, Some(Value::Bool(true))) => {}
             _ if open => {}
             _ => found.push(Defect {
@@ -179,13 +212,51 @@ fn out_of_bounds(schema: &Value, value: &Value) -> Option<String> {
 }
 
 /// The patterns of this crate each belong to a type: its parser says what is wrong better than a pattern does.
-fn unparsable(schema: &Value, value: &Value) -> Option<String> {
+fn unparsable(schema: &Value, value: &Value, depth: Depth) -> Option<String> {
     let (pattern, text) = (schema.get("pattern")?.as_str()?, value.as_str()?);
     match pattern {
         duration::PATTERN => text.parse::<duration::Duration>().err().map(|error| error.to_string()),
         size::PATTERN => text.parse::<size::Size>().err().map(|error| error.to_string()),
-        _ => None,
+        _ if depth == Depth::Type || has_form(pattern, text) => None,
+        _ => Some(format!("{} is not {}", shown(value), definition::form(pattern))),
     }
+}
+
+fn has_form(pattern: &str, text: &str) -> bool {
+    thread_local! {
+        // As many as the schemas have; making one costs far more than asking it.
+        static FORMS: RefCell<HashMap<String, Option<Regex>>> = RefCell::default();
+    }
+    FORMS.with_borrow_mut(|forms| {
+        let form = forms.entry(pattern.to_owned()).or_insert_with(|| Regex::new(pattern).ok());
+        form.as_ref().is_none_or(|form| form.is_match(text)) // a test sees to it that every pattern is one
+    })
+}
+
+/// Entries of a list that stand twice where each may stand once.
+fn doubles(schema: &Value, items: &[Value], path: &str) -> Vec<Defect> {
+    let keys: Vec<&str> = match schema.get("x-kubernetes-list-type").and_then(Value::as_str) {
+        Some("set") => Vec::new(),
+        Some("map") => {
+            let keys = schema.get("x-kubernetes-list-map-keys").and_then(Value::as_array);
+            keys.into_iter().flatten().filter_map(Value::as_str).collect()
+        }
+        _ => return Vec::new(),
+    };
+    let mut seen = std::collections::HashSet::new();
+    let mut found = Vec::new();
+    for (place, item) in items.iter().enumerate() {
+        let name = if keys.is_empty() {
+            item.to_string()
+        } else {
+            keys.iter().map(|key| item.get(key).map(Value::to_string).unwrap_or_default()).collect()
+        };
+        if !seen.insert(name.clone()) {
+            let message = format!("{name} stands twice: remove one");
+            found.push(Defect { path: format!("{path}[{place}]"), message, unknown: false });
+        }
+    }
+    found
 }
 
 /// Enough of a value to recognise it.

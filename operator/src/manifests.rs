@@ -9,7 +9,7 @@ use posthouse_crds::Kind;
 use crate::{
     failure::Failure,
     finding::Finding,
-    reader::{Identity, Reader, Reading},
+    reader::{Document, Identity, Reader, Reading},
 };
 
 /// What a folder of manifests amounts to.
@@ -42,9 +42,14 @@ impl Judged {
     }
 }
 
-/// Reads and judges a folder once.
+/// Reads and judges a folder once, as strictly as an API server would. (A local run goes on with what the compiler can use: an API server refuses
+/// a change and keeps what it has, and files have nothing to go back to.)
 pub(crate) fn judge_folder(path: &Path) -> Result<Judged, Failure> {
-    Ok(judge(&Reader::new(path).read()?, &Context::default()))
+    let reading = Reader::new(path).read()?;
+    let mut judged = judge(&reading, &Context::default());
+    judged.findings.extend(reading.documents.values().flat_map(Document::breaches));
+    judged.findings.sort();
+    Ok(judged)
 }
 
 /// Judges what was read.

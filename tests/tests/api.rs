@@ -10,10 +10,11 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use posthouse_tests::api_server::{ApiServer, text};
-use posthouse_tests::binaries::workspace;
+use posthouse_tests::binaries::{product, workspace};
 use serde_json::Value;
 
 /// A server, and what `kubectl` said to the definitions.
@@ -112,6 +113,18 @@ fn what_is_bad_is_refused_with_the_cure() {
         }
     }
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+#[test]
+fn what_the_server_refuses_the_reader_refuses_and_names_the_line() {
+    for file in manifests(&workspace().join("tests/refused")) {
+        let mut validate = Command::new(product("posthouse-operator").unwrap());
+        let said = validate.args(["validate", "-f"]).arg(&file).output().unwrap();
+        assert_eq!(said.status.code(), Some(1), "{}: {}", file.display(), text(&said));
+        let about = text(&said);
+        let field = about.contains("InvalidValue") || about.contains("UnknownField");
+        assert!(field && about.contains(".yaml:"), "{}: {about}", file.display());
+    }
 }
 
 #[test]

@@ -22,11 +22,35 @@ const RECIPIENT: &str = "^[^\\s]+@[^@*?\\s]+$";
 /// A time of the day.
 const TIME: &str = "^([01][0-9]|2[0-3]):[0-5][0-9]$";
 
+/// A login.
+const LOGIN: &str = "^[!-~]+$";
+
 /// A name of a header field (RFC 5322 §2.2).
 const HEADER: &str = "^[!-9;-~]+$";
 
 /// What ETRN names (RFC 1985 §5.2): a domain, one with all below it, a queue. A single label after `@` would be a whole top-level domain.
 const ETRN: &str = "^([A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?(\\.[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*|@[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?(\\.[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)+|#[!-~]+)$";
+
+/// The forms in words.
+pub(super) fn form(pattern: &str) -> Option<&'static str> {
+    Some(match pattern {
+        LABEL => "a name of lower-case letters, digits and hyphens",
+        NAME => "a name of lower-case letters, digits, hyphens and dots",
+        DOMAIN => "a domain in A-labels, such as example.com",
+        GRANT => "a domain, or *.domain for every domain below one",
+        SENDER => {
+            "an address pattern: *@example.com, alice@example.com, or <> (a wildcard stands in the local part only)"
+        }
+        RECIPIENT => {
+            "an address pattern: *@example.com or alice@example.com (a wildcard stands in the local part only)"
+        }
+        TIME => "a time of the day, HH:MM",
+        HEADER => "the name of a header field",
+        ETRN => "a domain, @domain for one with all below it (not a top-level one), or #queue",
+        LOGIN => "a login: printable ASCII without spaces",
+        _ => return None,
+    })
+}
 
 const OTHER_GATEWAY: (&str, &str) = (
     "self.gatewayRef == oldSelf.gatewayRef",
@@ -279,7 +303,7 @@ const USER: &[(&str, super::refine::What)] = &[
             "login cannot be changed: make a new MailUser with the other login",
         ),
     ),
-    ("spec.login", Form(320, "^[!-~]+$")),
+    ("spec.login", Form(320, LOGIN)),
     ("spec.maySendAs", Set),
     ("spec.maySendAs[]", Form(320, SENDER)),
 ];

@@ -64,6 +64,21 @@ impl Document {
         let line = self.node.line_of(field.unwrap_or_default());
         Place { file: Arc::clone(&self.file), line: Some(line) }
     }
+
+    /// Why an API server would not let it in.
+    pub(crate) fn breaches(&self) -> Vec<Finding> {
+        let Item::Ours(object) = &self.item else { return Vec::new() };
+        let breaches = object.kind().breaches(&self.node.value());
+        let finding = |breach: posthouse_crds::Defect| Finding {
+            resource: Some(self.identity.to_string()),
+            severity: Severity::Error,
+            place: Some(self.place(Some(&breach.path))),
+            field: Some(breach.path),
+            reason: "InvalidValue".to_owned(),
+            message: breach.message,
+        };
+        breaches.into_iter().map(finding).collect()
+    }
 }
 
 /// What was made of one document.
