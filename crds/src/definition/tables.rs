@@ -80,8 +80,10 @@ pub(super) fn refinements(kind: Kind) -> Vec<Refinement> {
     all.map(|(path, what)| Refinement { path, what }).collect()
 }
 
-const NAMES_GIVEN: (&str, &str) =
-    ("self.from != 'Names' || has(self.names)", "from: Names needs the namespaces in names");
+const NAMES_GIVEN: (&str, &str) = (
+    "self.from != 'Names' || (has(self.names) && size(self.names) > 0)",
+    "from: Names needs the namespaces in names",
+);
 const SELECTOR_GIVEN: (&str, &str) =
     ("self.from != 'Selector' || has(self.selector)", "from: Selector needs the labels in selector");
 
@@ -210,7 +212,10 @@ const DOMAINS: &[(&str, super::refine::What)] = &[
     ),
     (
         "spec.release.etrn",
-        Rule("has(self.networks) || has(self.users)", "name who may send ETRN: networks, users or both"),
+        Rule(
+            "(has(self.networks) && size(self.networks) > 0) || (has(self.users) && size(self.users) > 0)",
+            "name who may send ETRN: networks, users or both",
+        ),
     ),
     ("spec.release.etrn.networks", Set),
     ("spec.release.etrn.networks[]", Text(43)),
@@ -235,7 +240,7 @@ const RULE: &[(&str, super::refine::What)] = &[
     (
         "spec.match",
         Rule(
-            "(has(self.always) && self.always) != (has(self.senders) || has(self.recipients))",
+            "(has(self.always) && self.always) != ((has(self.senders) && size(self.senders) > 0) || (has(self.recipients) && size(self.recipients) > 0))",
             "match by senders, recipients or both, or by always: true alone",
         ),
     ),

@@ -17,7 +17,7 @@ pub(super) fn tidy(schema: &mut Value) {
     for name in ["nullable", "title", "$schema"] {
         node.remove(name);
     }
-    unsigned(node);
+    bound_number(node);
     if let Some(values) = node.get_mut("enum").and_then(Value::as_array_mut) {
         values.retain(|value| !value.is_null());
     }
@@ -56,8 +56,12 @@ pub(super) fn tidy(schema: &mut Value) {
     }
 }
 
-/// An unsigned format is none that the API server knows: its bounds say the same.
-fn unsigned(node: &mut Map<String, Value>) {
+/// An unsigned format is none that the API server knows, and it holds nobody to `int32`: bounds say the same.
+fn bound_number(node: &mut Map<String, Value>) {
+    if node.get("format").and_then(Value::as_str) == Some("int32") {
+        node.entry("minimum").or_insert_with(|| json!(i32::MIN));
+        node.entry("maximum").or_insert_with(|| json!(i32::MAX));
+    }
     let most: u64 = match node.get("format").and_then(Value::as_str) {
         Some("uint8") => u8::MAX.into(),
         Some("uint16") => u16::MAX.into(),

@@ -8,6 +8,8 @@
     reason = "tests say what they expect"
 )]
 
+mod mutation;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -15,6 +17,8 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use posthouse_tests::api_server::{ApiServer, text};
 use posthouse_tests::binaries::{product, workspace};
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+use serde::Deserialize as _;
 use serde_json::Value;
 
 /// A server, and what `kubectl` said to the definitions.
@@ -125,6 +129,65 @@ fn what_the_server_refuses_the_reader_refuses_and_names_the_line() {
         let field = about.contains("InvalidValue") || about.contains("UnknownField");
         assert!(field && about.contains(".yaml:"), "{}: {about}", file.display());
     }
+}
+
+/// `POSTHOUSE_MUTATIONS` says how many (200), `POSTHOUSE_SEED` from which seed (1: the same ones each time; another finds others).
+#[test]
+fn the_reader_agrees_with_the_server_about_mutated_examples() {
+    let shared = api();
+    let api = &shared.0;
+    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
+    let seed = number("POSTHOUSE_SEED").unwrap_or(1);
+    let mut random = StdRng::seed_from_u64(seed);
+    eprintln!("POSTHOUSE_SEED={seed}");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mutated.json.yaml");
+    let examples = examples();
+    let mut complaints = Vec::new();
+    for round in 0..number("POSTHOUSE_MUTATIONS").unwrap_or(200) {
+        let mut document = examples[random.random_range(0..examples.len())].clone();
+        document["metadata"]["name"] = "mutated".into();
+        let change = mutation::mutate(&mut document["spec"], &mut random);
+        fs::write(&file, serde_json::to_vec_pretty(&document).unwrap()).unwrap();
+        let create = ["create", "--validate=strict", "--dry-run=server", "-f", file.to_str().unwrap()];
+        let server = api.kubectl(&create).unwrap();
+        let mut validate = Command::new(product("posthouse-operator").unwrap());
+        let reader = validate.args(["validate", "-o", "json", "-f"]).arg(&file).output().unwrap();
+        let findings: Vec<Value> = serde_json::from_slice(&reader.stdout).unwrap();
+        // What one object shows by itself; what it names elsewhere is not there.
+        let form = ["InvalidValue", "UnknownField", "MissingField"];
+        let refused = findings.iter().any(|one| form.iter().any(|reason| one["reason"] == *reason));
+        if refused == server.status.success() {
+            let errors: Vec<_> = findings.iter().filter(|one| one["severity"] == "Error").collect();
+            let said = text(&server);
+            complaints.push(format!(
+                "{round}, {} {change}:\n  server: {said}  reader: {errors:?}",
+                document["kind"]
+            ));
+        }
+    }
+    assert!(
+        complaints.is_empty(),
+        "{} of them, POSTHOUSE_SEED={seed}:\n{}",
+        complaints.len(),
+        complaints.join("\n")
+    );
+}
+
+/// The resources of the examples.
+fn examples() -> Vec<Value> {
+    let files = manifests(&workspace().join("examples/api"));
+    let mut documents = Vec::new();
+    for file in files {
+        for document in serde_yaml::Deserializer::from_str(&fs::read_to_string(file).unwrap()) {
+            let document = Value::deserialize(document).unwrap();
+            if document["kind"] != "Secret" {
+                documents.push(document);
+            }
+        }
+    }
+    assert_eq!(documents.len(), 8);
+    documents
 }
 
 #[test]
