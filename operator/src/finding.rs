@@ -3,38 +3,33 @@
 use std::{collections::HashSet, fmt, hash::Hash, sync::Arc};
 
 use posthouse_compiler::Severity;
-use serde::{Serialize, Serializer};
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
+
+use crate::reader::Identity;
 
 /// One thing worth saying: about a resource, or about a place in a file that is no resource yet.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Finding {
-    /// Kind and name: `RelayRule mail/customer-a`; absent where the document does not tell.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) resource: Option<String>,
+    /// The resource; absent where the document does not tell.
+    pub(crate) resource: Option<Identity>,
     /// Whether something is refused, or only worth knowing.
-    #[serde(serialize_with = "severity_name")]
     pub(crate) severity: Severity,
     /// The field: `spec.relay.tls`.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) field: Option<String>,
     /// Why, in one word.
     pub(crate) reason: String,
     /// What is wrong, and the cure.
     pub(crate) message: String,
     /// Where in the manifests.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) place: Option<Place>,
 }
 
 /// A place in a file.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {
     /// The file, as it lies in the folder.
-    #[serde(serialize_with = "text")]
     pub(crate) file: Arc<str>,
     /// The line, from 1; absent where it is about the file as a whole.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) line: Option<usize>,
 }
 
@@ -44,10 +39,10 @@ impl Finding {
     }
 
     /// What it speaks of: two findings with one subject are the same one, perhaps in other words or from another line.
-    fn subject(&self) -> (Option<&str>, Option<&str>, &str, Option<&str>) {
+    fn subject(&self) -> (Option<&Identity>, Option<&str>, &str, Option<&str>) {
         let file = self.place.as_ref().filter(|_| self.resource.is_none());
         let file = file.map(|place| &*place.file);
-        (self.resource.as_deref(), self.field.as_deref(), &self.reason, file)
+        (self.resource.as_ref(), self.field.as_deref(), &self.reason, file)
     }
 
     /// All of it but where it stands.
@@ -90,13 +85,32 @@ fn name(severity: Severity) -> &'static str {
     }
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde hands in a reference
-fn severity_name<S: Serializer>(severity: &Severity, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(name(*severity))
-}
-
-fn text<S: Serializer>(text: &Arc<str>, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.serialize_str(text)
+impl Serialize for Finding {
+    /// One flat object: `{"kind", "namespace", "name", "file", "line", "severity", "reason", "field", "message"}`; what is not known is left out.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { resource, severity, field, reason, message, place } = self;
+        let mut map = serializer.serialize_map(None)?;
+        if let Some(Identity { kind, key }) = resource {
+            map.serialize_entry("kind", kind)?;
+            if !key.namespace.is_empty() {
+                map.serialize_entry("namespace", &key.namespace)?;
+            }
+            map.serialize_entry("name", &key.name)?;
+        }
+        if let Some(Place { file, line }) = place {
+            map.serialize_entry("file", &**file)?;
+            if let Some(line) = line {
+                map.serialize_entry("line", line)?;
+            }
+        }
+        map.serialize_entry("severity", name(*severity))?;
+        map.serialize_entry("reason", reason)?;
+        if let Some(field) = field {
+            map.serialize_entry("field", field)?;
+        }
+        map.serialize_entry("message", message)?;
+        map.end()
+    }
 }
 
 /// How a set of findings became another one.
@@ -120,11 +134,16 @@ pub(crate) fn changes(before: &[Finding], after: &[Finding]) -> Changes {
 
 #[cfg(test)]
 mod tests {
+    use posthouse_compiler::ObjectKey;
+
     use super::*;
 
     fn finding(field: &str, message: &str, line: usize) -> Finding {
         Finding {
-            resource: Some("RelayRule mail/customer-a".to_owned()),
+            resource: Some(Identity {
+                kind: "RelayRule".to_owned(),
+                key: ObjectKey::new("mail", "customer-a"),
+            }),
             severity: Severity::Warning,
             field: Some(field.to_owned()),
             reason: "NotSupportedYet".to_owned(),

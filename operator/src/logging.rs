@@ -57,7 +57,8 @@ pub(crate) fn say_finding(finding: &Finding, format: Format) {
         return;
     }
     let Finding { resource, severity: _, field, reason, message, place } = finding;
-    let place = place.as_ref().map(ToString::to_string);
+    let (resource, place) =
+        (resource.as_ref().map(ToString::to_string), place.as_ref().map(ToString::to_string));
     if is_error {
         tracing::error!(resource, field, reason, place, "{message}");
     } else {
@@ -68,10 +69,11 @@ pub(crate) fn say_finding(finding: &Finding, format: Format) {
 /// A finding that holds no more.
 pub(crate) fn say_resolved(finding: &Finding, format: Format) {
     let Finding { resource, severity: _, field, reason, message: _, place } = finding;
-    let place = place.as_ref().map(ToString::to_string);
+    let (resource, place) =
+        (resource.as_ref().map(ToString::to_string), place.as_ref().map(ToString::to_string));
     match format {
         Format::Text => {
-            let what = resource.clone().or(place).unwrap_or_default();
+            let what = resource.or(place).unwrap_or_default();
             let field = field.as_ref().map(|field| format!(" {field}")).unwrap_or_default();
             tracing::info!("Resolved {what}{field}: {reason}");
         }

@@ -80,7 +80,7 @@ pub(crate) fn standing(compilation: &Compilation, reading: &Reading) -> Vec<Find
         };
         let identity = Identity { kind: kind.name().to_owned(), key: key.clone() };
         Finding {
-            resource: Some(identity.to_string()),
+            resource: Some(identity.clone()),
             severity: Severity::Warning,
             field: None,
             reason: reason.to_owned(),
@@ -95,7 +95,7 @@ fn finding(verdict: &Verdict, reading: &Reading) -> Finding {
     let identity = Identity { kind: verdict.kind.name().to_owned(), key: verdict.key.clone() };
     let document = reading.documents.get(&identity);
     Finding {
-        resource: Some(identity.to_string()),
+        resource: Some(identity),
         severity: verdict.severity,
         field: verdict.field.clone(),
         reason: verdict.reason.to_string(),

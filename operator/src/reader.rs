@@ -97,7 +97,7 @@ impl Reading {
     fn add(&mut self, document: Document) {
         if let Some(first) = self.documents.get(&document.identity) {
             self.findings.push(Finding {
-                resource: Some(document.identity.to_string()),
+                resource: Some(document.identity.clone()),
                 severity: Severity::Error,
                 field: None,
                 reason: "DuplicateObject".to_owned(),

@@ -77,7 +77,13 @@ fn validate_warns_with_exit_0_and_refuses_with_exit_1() {
     let findings: serde_json::Value = serde_json::from_str(&as_json.output).unwrap();
     assert_eq!(findings[0]["reason"], "InvalidYaml");
     assert_eq!(findings[0]["severity"], "Error");
-    assert_eq!(findings[0]["place"]["file"], "all.yaml");
+    assert_eq!(findings[0]["file"], "all.yaml");
+    let as_json = ask("validate", &MANIFESTS.replace("name: edge}", "name: egde}"), &["-o", "json"]);
+    let findings: serde_json::Value = serde_json::from_str(&as_json.output).unwrap();
+    let about = findings.as_array().unwrap().iter().find(|one| one["kind"] == "MailDomain").unwrap();
+    for name in ["namespace", "name", "file", "line", "severity", "reason", "field", "message"] {
+        assert!(about.get(name).is_some(), "{name} in {about}");
+    }
 }
 
 #[test]

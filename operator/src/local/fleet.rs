@@ -25,6 +25,7 @@ use crate::{
     failure::{Failure, cannot_listen},
     finding::Finding,
     logging::Format,
+    reader::Identity,
 };
 
 /// What holds for the whole run.
@@ -147,7 +148,7 @@ impl Fleet {
                     failures.extend(published.and_then(Result::err));
                 }
                 None if !self.settings.ephemeral_ports && !is_first => findings.push(Finding {
-                    resource: Some(format!("MailGateway {key}")),
+                    resource: Some(identity(key)),
                     severity: Severity::Error,
                     field: None,
                     reason: "SamePorts".to_owned(),
@@ -374,7 +375,7 @@ impl Closed {
     pub(super) fn finding(&self) -> Finding {
         let Self { gateway, unbound: Unbound { name, address, error } } = self;
         Finding {
-            resource: Some(format!("MailGateway {gateway}")),
+            resource: Some(identity(gateway)),
             severity: Severity::Error,
             field: Some(format!("spec.listeners[{name}].port")),
             reason: "CannotListen".to_owned(),
@@ -382,6 +383,10 @@ impl Closed {
             place: None,
         }
     }
+}
+
+fn identity(gateway: &ObjectKey) -> Identity {
+    Identity { kind: "MailGateway".to_owned(), key: gateway.clone() }
 }
 
 /// The last good snapshot of a run before.

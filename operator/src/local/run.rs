@@ -225,7 +225,7 @@ impl Run {
             Item::Secret(_) | Item::Namespace(_) => false,
         };
         let ignored = self.reading.documents.values().filter(is_ignored).map(|document| Finding {
-            resource: Some(document.identity.to_string()),
+            resource: Some(document.identity.clone()),
             severity: Severity::Warning,
             field: Some("spec.queue.redis".to_owned()),
             reason: "NoEffect".to_owned(),

@@ -20,7 +20,7 @@ const DEFAULT_NAMESPACE: &str = "default";
 const MAX_LIST_DEPTH: usize = 3;
 
 /// What an object is called: two documents with one identity describe one object.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Identity {
     /// Its kind.
     pub(crate) kind: String,
@@ -70,7 +70,7 @@ impl Document {
         let Item::Ours(object) = &self.item else { return Vec::new() };
         let breaches = object.kind().breaches(&self.node.value());
         let finding = |breach: posthouse_crds::Defect| Finding {
-            resource: Some(self.identity.to_string()),
+            resource: Some(self.identity.clone()),
             severity: Severity::Error,
             place: Some(self.place(Some(&breach.path))),
             field: Some(breach.path),
@@ -229,7 +229,7 @@ impl Reading<'_> {
                 self.outcome.documents.push(Document { identity, item, file, node });
             }
             (identity, _) => {
-                let resource = identity.as_ref().map(ToString::to_string);
+                let resource = identity.clone();
                 for Defect { field, reason, message } in defects {
                     let place = Some(self.place(node.line_of(&field)));
                     let (resource, field) = (resource.clone(), Some(field));
