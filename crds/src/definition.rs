@@ -15,7 +15,7 @@ pub(crate) fn finish(kind: Kind, mut raw: Value) -> Value {
         tidy::tidy(schema);
         refine::refine(schema, &tables::refinements(kind));
         if let Some(status) = schema.pointer_mut("/properties/status") {
-            tidy::status(status, kind);
+            tidy::status(status);
         }
     }
     if let Some(version) = raw.pointer_mut("/spec/versions/0").and_then(Value::as_object_mut) {

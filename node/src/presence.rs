@@ -83,9 +83,11 @@ impl Presence {
         self.lives.present()
     }
 
-    /// Entries may be leased in the name of this life that nobody here knows of: the answer was lost.
-    pub fn doubt(&self, life: &Arc<Life>) {
-        self.lives.doubt(life);
+    /// What was asked for in the name of this life failed. Where the answer was lost, it may hold leases or permits that nobody here knows of.
+    pub fn doubt(&self, life: &Arc<Life>, error: &StoreError) {
+        if matches!(error, StoreError::Unavailable(_)) {
+            self.lives.doubt(life);
+        }
     }
 
     /// The store's clock as this node knows it.

@@ -14,5 +14,6 @@ pub mod process;
 pub mod proxy;
 pub mod sink;
 pub mod smtp;
+pub mod spread;
 pub mod store;
 pub mod wait;

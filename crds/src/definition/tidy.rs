@@ -3,8 +3,6 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::kind::Kind;
-
 /// The bounds of other people's types (labels, affinity, tolerations): ours have bounds of their own, which a test sees to.
 const FOREIGN_TEXT: u64 = 1024;
 const FOREIGN_LIST: u64 = 64;
@@ -44,10 +42,10 @@ pub(super) fn tidy(schema: &mut Value) {
         }
         _ => {}
     }
-    for name in ["properties", "patternProperties"] {
-        for child in node.get_mut(name).and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut) {
-            tidy(child);
-        }
+    for child in
+        node.get_mut("properties").and_then(Value::as_object_mut).into_iter().flat_map(Map::values_mut)
+    {
+        tidy(child);
     }
     for name in ["items", "additionalProperties"] {
         if let Some(child) = node.get_mut(name) {
@@ -95,7 +93,7 @@ pub(super) fn bound_foreign(schema: &mut Value) {
 }
 
 /// The status: conditions as Kubernetes has them everywhere, and a first value, so that whoever waits for one sees it at once.
-pub(super) fn status(status: &mut Value, _kind: Kind) {
+pub(super) fn status(status: &mut Value) {
     let Some(node) = status.as_object_mut() else { return };
     if let Some(properties) = node.get_mut("properties").and_then(Value::as_object_mut) {
         properties.insert("conditions".to_owned(), conditions());

@@ -239,12 +239,8 @@ impl Operator {
                 "how to tell its sender is not known here: name the state folder of the run as well, with --state DIR",
             ));
         }
-        let leased = self.store().lease_entry(who, id, self.now()).await.inspect_err(|error| {
-            if matches!(error, StoreError::Unavailable(_)) {
-                self.node.presence.doubt(&life);
-            }
-        })?;
-        let Some(leased) = leased else {
+        let leased = self.store().lease_entry(who, id, self.now()).await;
+        let Some(leased) = leased.inspect_err(|error| self.node.presence.doubt(&life, error))? else {
             return Ok(Some("it is gone, or an attempt is under way: try again when it has ended"));
         };
         let lease = Lease { leased: &leased, who };

@@ -95,11 +95,8 @@ async fn lease(node: &Arc<Node>) -> Result<Step, StoreError> {
         skip,
         claim: None,
     };
-    let leased = node.store.lease(&request, node.presence.now()).await.inspect_err(|error| {
-        if matches!(error, StoreError::Unavailable(_)) {
-            node.presence.doubt(&life);
-        }
-    })?;
+    let leased = node.store.lease(&request, node.presence.now()).await;
+    let leased = leased.inspect_err(|error| node.presence.doubt(&life, error))?;
     if leased.is_empty() {
         return Ok(if saturated { Step::Saturated } else { Step::Nothing });
     }
@@ -120,7 +117,8 @@ fn saturated_lanes(node: &Node, most_per_hop: u32) -> Vec<LaneId> {
 async fn see_to(node: &Arc<Node>, policy: &Policy, life: &Arc<Life>, leased: Leased, most_per_hop: u32) {
     let (now, who) = (node.presence.now(), life.incarnation());
     let lease = Lease { leased: &leased, who };
-    let down = node.delivery.hop(&leased.entry.route.next_hop).is_down(now);
+    // Asked only for what it decides about.
+    let down = leased.attend && node.delivery.hop(&leased.entry.route.next_hop).is_down(now);
     let settlement = match prepare(policy, &leased, down, now) {
         Prepared::Attempt => match attempt(node, life, leased, most_per_hop) {
             None => return,

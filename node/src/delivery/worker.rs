@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use posthouse_model::{EnhancedStatus, Timestamp};
-use posthouse_queue::{LaneSignal, LastReply, Remainder, Settlement, StoreError};
+use posthouse_queue::{LaneSignal, LastReply, Remainder, Settlement};
 use posthouse_smtp::client::{Delivery, Origin, Refusal, Stage};
 use tokio::time;
 use tokio_util::sync::CancellationToken;
@@ -66,7 +66,7 @@ async fn take_permit(node: &Node, hop: &Hop) -> Option<Arc<Life>> {
             Ok(0) if time::Instant::now() < until => time::sleep(Duration::from_millis(50)).await,
             Ok(_) => return None,
             Err(error) => {
-                doubt(node, &life, &error);
+                node.presence.doubt(&life, &error);
                 return None;
             }
         }
@@ -78,14 +78,8 @@ async fn return_permit(node: &Node, hop: &Hop, life: &Arc<Life>) {
         return; // its permits went with it
     }
     if let Err(error) = node.store.return_permits(life.incarnation(), &hop.name, 1).await {
-        doubt(node, life, &error);
-    }
-}
-
-/// How many permits the life has is not known any more: one that is repeated would be another's. They all end with the life.
-fn doubt(node: &Node, life: &Arc<Life>, error: &StoreError) {
-    if matches!(error, StoreError::Unavailable(_)) {
-        node.presence.doubt(life);
+        // How many it has is not known any more, and one that is given back again would be another's: they all end with the life.
+        node.presence.doubt(life, &error);
     }
 }
 

@@ -19,6 +19,7 @@ use posthouse_tests::manifests::{GATEWAY, Manifests};
 use posthouse_tests::peers::Load;
 use posthouse_tests::sink::{Moment, Policy, Protocol, Sink, accept_all};
 use posthouse_tests::smtp::Client;
+use posthouse_tests::spread::Spread;
 use posthouse_tests::store::{Flavor, Server};
 use posthouse_tests::wait;
 use serde_json::json;
@@ -73,7 +74,7 @@ fn main() -> Result<()> {
     print(&samples)?;
     let file = bench.join("lanes.json");
     let results = samples.iter().map(|(name, own)| {
-        let of = |value: fn(&Sample) -> f64| json!(spread(own.iter().map(value)));
+        let of = |value: fn(&Sample) -> f64| Spread::of(own.iter().map(value)).json();
         json!({
             "system": name,
             "alone_ms": {"first": of(|s| s.alone.first), "median": of(|s| s.alone.median), "longest": of(|s| s.alone.longest)},
@@ -138,9 +139,8 @@ fn arrivals(gateway: &Gateway, alive: &Sink, letters: usize) -> Result<Arrivals>
         times.push(accepted.elapsed().as_secs_f64() * 1000.0);
     }
     let first = *times.first().context("at least one letter")?;
-    times.sort_by(f64::total_cmp);
-    let at = |place: usize| times.get(place).copied().unwrap_or(f64::NAN);
-    Ok(Arrivals { first, median: at(times.len() / 2), longest: at(times.len() - 1) })
+    let Spread { median, max: longest, .. } = Spread::of(times.into_iter());
+    Ok(Arrivals { first, median, longest })
 }
 
 fn print(samples: &BTreeMap<&str, Vec<Sample>>) -> Result<()> {
@@ -151,10 +151,7 @@ fn print(samples: &BTreeMap<&str, Vec<Sample>>) -> Result<()> {
     )?;
     writeln!(out, "|---|---|---|---|---|---|")?;
     for (name, own) in samples {
-        let of = |value: fn(&Sample) -> f64| {
-            let [median, least, most] = spread(own.iter().map(value));
-            format!("{median:.2} ({least:.2}-{most:.2})")
-        };
+        let of = |value: fn(&Sample) -> f64| format!("{:.2}", Spread::of(own.iter().map(value)));
         writeln!(
             out,
             "| {name} | {} | {} | {} | {} | {} |",
@@ -166,12 +163,4 @@ fn print(samples: &BTreeMap<&str, Vec<Sample>>) -> Result<()> {
         )?;
     }
     Ok(())
-}
-
-/// Median, least, most.
-fn spread(values: impl Iterator<Item = f64>) -> [f64; 3] {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let at = |place: usize| values.get(place).copied().unwrap_or(f64::NAN);
-    [at(values.len() / 2), at(0), at(values.len().saturating_sub(1))]
 }

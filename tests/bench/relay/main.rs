@@ -20,6 +20,7 @@ use posthouse_tests::gateway::{Gateway, Options};
 use posthouse_tests::manifests::Manifests;
 use posthouse_tests::peers::postfix::Postfix;
 use posthouse_tests::peers::{Load, SmtpSink};
+use posthouse_tests::spread::Spread;
 use posthouse_tests::store::{self, Flavor, Server};
 use serde_json::json;
 
@@ -173,8 +174,8 @@ fn print(samples: &BTreeMap<Case, Vec<Sample>>) -> Result<()> {
         let ratio = |value: fn(&Sample) -> f64| {
             ratios(samples, *case, value).map_or("–".to_owned(), |ratio| format!("{:.2}", ratio.median))
         };
-        let intake = spread(own.iter().map(|sample| sample.intake));
-        let end = spread(own.iter().map(|sample| sample.end_to_end));
+        let intake = Spread::of(own.iter().map(|sample| sample.intake));
+        let end = Spread::of(own.iter().map(|sample| sample.end_to_end));
         writeln!(
             out,
             "| {name} | {sessions} | {} | {intake} | {end} | {} | {} |",
@@ -193,8 +194,8 @@ fn report(samples: &BTreeMap<Case, Vec<Sample>>, arguments: &Arguments) -> serde
             "system": name,
             "sessions": sessions,
             "messages_per_session": pattern(*keep),
-            "intake_per_second": spread(own.iter().map(|sample| sample.intake)).json(),
-            "end_to_end_per_second": spread(own.iter().map(|sample| sample.end_to_end)).json(),
+            "intake_per_second": Spread::of(own.iter().map(|sample| sample.intake)).json(),
+            "end_to_end_per_second": Spread::of(own.iter().map(|sample| sample.end_to_end)).json(),
             "intake_to_postfix": ratios(samples, *case, |sample| sample.intake).map(|ratio| ratio.json()),
             "end_to_end_to_postfix": ratios(samples, *case, |sample| sample.end_to_end).map(|ratio| ratio.json()),
         })
@@ -217,31 +218,5 @@ fn pattern(keep: bool) -> &'static str {
 fn ratios(samples: &BTreeMap<Case, Vec<Sample>>, case: Case, value: fn(&Sample) -> f64) -> Option<Spread> {
     let postfix = samples.get(&("postfix", case.1, case.2))?;
     let own = samples.get(&case)?;
-    Some(spread(own.iter().zip(postfix).map(|(own, postfix)| value(own) / value(postfix))))
-}
-
-struct Spread {
-    median: f64,
-    min: f64,
-    max: f64,
-}
-
-impl Spread {
-    fn json(&self) -> serde_json::Value {
-        let rounded = |value: f64| (value * 100.0).round() / 100.0;
-        json!({"median": rounded(self.median), "min": rounded(self.min), "max": rounded(self.max)})
-    }
-}
-
-impl std::fmt::Display for Spread {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:.0} ({:.0}-{:.0})", self.median, self.min, self.max)
-    }
-}
-
-fn spread(values: impl Iterator<Item = f64>) -> Spread {
-    let mut values: Vec<f64> = values.collect();
-    values.sort_by(f64::total_cmp);
-    let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);
-    Spread { median: at(values.len() / 2), min: at(0), max: at(values.len().saturating_sub(1)) }
+    Some(Spread::of(own.iter().zip(postfix).map(|(own, postfix)| value(own) / value(postfix))))
 }
