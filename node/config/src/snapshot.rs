@@ -1,6 +1,6 @@
 //! The snapshot as a whole, and the one order that its parts have. Plain data.
 
-use std::cmp::Ordering;
+use std::{cmp::Ordering, sync::Arc};
 
 use posthouse_model::{ParseIdError, QueueName};
 use serde::{Deserialize, Serialize};
@@ -26,8 +26,8 @@ pub struct Snapshot {
     pub gateway: Gateway,
     /// The queues of its domains, sorted by name. Mail that is relayed waits in queues that are not listed.
     pub queues: Box<[Queue]>,
-    /// Its domains, sorted by domain.
-    pub domains: Box<[MailDomain]>,
+    /// Its domains, sorted by domain. Shared: the next snapshot has most of them too.
+    pub domains: Box<[Arc<MailDomain>]>,
     /// Its relay rules, in the order in which they are asked.
     pub rules: Box<[RelayRule]>,
 }
@@ -117,10 +117,8 @@ impl Snapshot {
         self.queues.sort_by(|a, b| a.name.cmp(&b.name));
         self.domains.sort_by(|a, b| a.domain.cmp(&b.domain));
         for domain in &mut self.domains {
-            domain.aliases.sort();
-            if let Recipients::Listed { users: _, groups, aliases } = &mut domain.recipients {
-                groups.sort_by(compare_expansions);
-                aliases.sort_by(compare_expansions);
+            if !domain.is_sorted() {
+                Arc::make_mut(domain).sort();
             }
         }
         self.rules.sort_by(compare_rules);
@@ -139,12 +137,9 @@ impl Snapshot {
             return Err(Disorder::Domain(found.domain.clone()));
         }
         for domain in &self.domains {
-            let Recipients::Listed { users: _, groups, aliases } = &domain.recipients else { continue };
-            for list in [groups, aliases] {
-                if let Some(found) = first_out_of_order(list, compare_expansions) {
-                    let (domain, name) = (domain.domain.clone(), found.name.clone());
-                    return Err(Disorder::Expansion { domain, name });
-                }
+            if let Some(found) = domain.first_expansion_out_of_order() {
+                let (domain, name) = (domain.domain.clone(), found.name.clone());
+                return Err(Disorder::Expansion { domain, name });
             }
         }
         if let Some(rule) = first_out_of_order(&self.rules, compare_rules) {
@@ -175,6 +170,25 @@ impl Snapshot {
                 Connectivity::Scheduled => Some(Hold::Connectivity),
             },
         }
+    }
+}
+
+impl MailDomain {
+    fn is_sorted(&self) -> bool {
+        self.aliases.is_sorted() && self.first_expansion_out_of_order().is_none()
+    }
+
+    fn sort(&mut self) {
+        self.aliases.sort();
+        if let Recipients::Listed { users: _, groups, aliases } = &mut self.recipients {
+            groups.sort_by(compare_expansions);
+            aliases.sort_by(compare_expansions);
+        }
+    }
+
+    fn first_expansion_out_of_order(&self) -> Option<&Expansion> {
+        let Recipients::Listed { users: _, groups, aliases } = &self.recipients else { return None };
+        [groups, aliases].into_iter().find_map(|list| first_out_of_order(list, compare_expansions))
     }
 }
 

@@ -7,6 +7,8 @@
     reason = "tests say what they expect"
 )]
 
+use std::sync::Arc;
+
 use posthouse_config::{
     AddressTrust, Admits, AliasedRecipients, Connectivity, DecodeError, Disorder, ENCODED_LENGTH, Expansion,
     Forward, Gateway, Hold, Listener, LocalDelivery, MailDomain, Match, MessageSize, Millis, Protocol, Queue,
@@ -104,7 +106,7 @@ fn everything() -> Snapshot {
         },
     ]
     .into();
-    snapshot.domains = [domain, open].into();
+    snapshot.domains = [domain, open].map(Arc::new).into();
     snapshot.rules = [
         rule("mail/last", Tier::Default, 5, RuleTarget::Direct),
         RelayRule {
@@ -239,7 +241,10 @@ fn parts_out_of_their_order_are_refused_by_name() {
         Disorder::RetryIntervals
     );
     let double = |snapshot: &mut Snapshot| {
-        let Recipients::Listed { aliases, .. } = &mut snapshot.domains[1].recipients else { panic!() };
+        let Recipients::Listed { aliases, .. } = &mut Arc::make_mut(&mut snapshot.domains[1]).recipients
+        else {
+            panic!()
+        };
         *aliases = [expansion("info", &["a"]), expansion("INFO", &["b"])].into();
     };
     assert!(matches!(refused(&double), Disorder::Expansion { .. }));
@@ -271,7 +276,7 @@ proptest! {
         let mut one = everything();
         let mut other = everything();
         for snapshot in [&mut one, &mut other] {
-            let Recipients::Listed { users: listed, .. } = &mut snapshot.domains[0].recipients else { panic!() };
+            let Recipients::Listed { users: listed, .. } = &mut Arc::make_mut(&mut snapshot.domains[0]).recipients else { panic!() };
             *listed = names(&users).iter().collect();
         }
         other.rules = order.iter().map(|place| one.rules[*place].clone()).collect();

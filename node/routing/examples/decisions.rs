@@ -48,7 +48,7 @@ fn snapshot(domains: usize, users: usize, rules: usize) -> Snapshot {
     });
     let mut snapshot = Snapshot::new(gateway);
     let names: Vec<LocalPart> = (0..users).map(|number| format!("user{number}").parse().unwrap()).collect();
-    snapshot.domains = (0..domains).map(|number| domain(number, &names)).collect();
+    snapshot.domains = (0..domains).map(|number| Arc::new(domain(number, &names))).collect();
     snapshot.rules = (0..rules).map(rule).collect();
     snapshot.sorted()
 }

@@ -1,7 +1,10 @@
 //! What was programmed before, and what of it stays in force where its resource is refused now: a slip of the hand in a manifest must not stop
 //! mail that flowed. Nothing stays that was revoked since, or that another resource holds now. Pure.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use posthouse_config::{
     self as config, Hold, MailDomain, Match, Member, Recipients, RelayRule, ResourceName, RuleTarget,
@@ -117,8 +120,8 @@ fn refused(input: &Input<'_>, report: &Report) -> BTreeMap<(Kind, ObjectKey), Re
 
 /// What was in force before, found by resource.
 struct Before<'a> {
-    snapshots: &'a BTreeMap<ObjectKey, std::sync::Arc<Snapshot>>,
-    domains: HashMap<(&'a ObjectKey, &'a ResourceName), &'a MailDomain>,
+    snapshots: &'a BTreeMap<ObjectKey, Arc<Snapshot>>,
+    domains: HashMap<(&'a ObjectKey, &'a ResourceName), &'a Arc<MailDomain>>,
     rules: HashMap<(&'a ObjectKey, &'a ResourceName), &'a RelayRule>,
 }
 
@@ -127,7 +130,7 @@ impl<'a> Before<'a> {
         let snapshots = &input.context.previous;
         let (mut domains, mut rules) = (HashMap::new(), HashMap::new());
         for (gateway, snapshot) in snapshots {
-            let forms = snapshot.domains.iter().filter(|form| !is_placeholder(form));
+            let forms = snapshot.domains.iter().filter(|form| !is_placeholder(form.as_ref()));
             domains.extend(forms.map(|form| ((gateway, &form.origin), form)));
             rules.extend(snapshot.rules.iter().map(|rule| ((gateway, &rule.origin), rule)));
         }

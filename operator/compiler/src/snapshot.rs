@@ -1,6 +1,9 @@
 //! The last step: what was checked becomes one snapshot per gateway. Nothing is judged here. Pure.
 
-use std::collections::{BTreeMap, btree_map::Entry as Slot};
+use std::{
+    collections::{BTreeMap, btree_map::Entry as Slot},
+    sync::Arc,
+};
 
 use posthouse_config::{
     self as config, MailDomain, Millis, RelayAuthentication, ResourceName, Snapshot, UnknownRecipients,
@@ -84,7 +87,7 @@ impl Draft {
     fn finish(self) -> Snapshot {
         let mut snapshot = Snapshot::new(self.gateway);
         snapshot.queues = self.queues.into_values().collect();
-        snapshot.domains = self.domains.into_values().collect();
+        snapshot.domains = self.domains.into_values().map(Arc::new).collect();
         snapshot.rules = self.rules.into();
         snapshot.sorted()
     }

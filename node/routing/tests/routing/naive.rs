@@ -59,11 +59,11 @@ fn same(a: &str, b: &str) -> bool {
 impl<'a> Naive<'a> {
     fn primary(&self) -> Option<&'a MailDomain> {
         let domains = &self.snapshot.domains;
-        domains.iter().find(|domain| domain.role == Role::Primary).or(domains.first())
+        domains.iter().find(|domain| domain.role == Role::Primary).or(domains.first()).map(AsRef::as_ref)
     }
 
     fn domain(&self, name: &str) -> Option<&'a MailDomain> {
-        self.snapshot.domains.iter().find(|domain| {
+        self.snapshot.domains.iter().map(AsRef::as_ref).find(|domain| {
             same(domain.domain.as_str(), name)
                 || domain.aliases.iter().any(|alias| same(alias.as_str(), name))
         })
