@@ -1,21 +1,30 @@
-//! The snapshot: one gateway's compiled configuration, all that its nodes need and nothing more. No credential is in it.
+//! The snapshot: one gateway's compiled configuration, all that its nodes need and nothing more.
 //!
-//! [`Snapshot`] is plain data that the compiler fills in and [`Snapshot::sorted`] brings into the one order that its encoding has;
-//! [`Snapshot::encode`] gives canonical JSON, named by its SHA-256 ([`SnapshotHash`]). [`Snapshot::decode`] refuses what it does not know.
-//! What a domain needs stands in its [`MailDomain`] and in the queues that this names, so that it can travel as a chunk of its own.
-//! Pure: no I/O, no clock.
+//! [`Snapshot`] is plain data that the compiler fills in and [`Snapshot::sorted`] brings into the one order that its encoding has. It travels as a
+//! [`Publication`]: cut into pieces by content, each compressed, sealed by a [`SealingKey`] and named by its hash, under an index that a small
+//! [`Pointer`] names. An [`Assembly`] makes it a snapshot again, or refuses it whole. [`Snapshot::encode`] is the same document in one piece, as
+//! canonical JSON. Pure: no I/O, no clock, no randomness.
 
+pub mod assembly;
 pub mod domain;
 pub mod encoding;
 pub mod gateway;
 pub mod hash;
+pub mod index;
 pub mod names;
 pub mod pattern;
+pub mod pointer;
+pub mod publication;
 pub mod resource;
 pub mod rule;
+pub mod schema;
+pub mod seal;
+pub mod secret;
+pub mod sections;
 pub mod snapshot;
 pub mod span;
 
+pub use assembly::{Assembled, Assembly, Refusal};
 pub use domain::{
     Admits, AliasedRecipients, Expansion, Forward, LocalDelivery, MailDomain, Member, MessageSize,
     Recipients, Role, UnknownRecipients,
@@ -26,9 +35,16 @@ pub use gateway::{
     RelayAuthentication, RelayControl, Retry, bind_port,
 };
 pub use hash::{ParseHashError, SnapshotHash};
+pub use index::{INDEX_LENGTH, IndexError};
 pub use names::{NameSet, NamesOutOfOrder};
 pub use pattern::{AddressPattern, ParsePatternError, SenderPattern};
+pub use pointer::{ChunkName, Epoch, POINTER_LENGTH, Pointer};
+pub use publication::Publication;
 pub use resource::{ParseResourceError, ResourceName};
 pub use rule::{Match, RelayRule, RuleTarget, Tier};
-pub use snapshot::{Disorder, Hold, Queue, Snapshot, local_queue_name};
+pub use schema::{Downgraded, common_schema};
+pub use seal::{KEY_LENGTH, KeyId, ParseKeyError, SealError, SealingKey};
+pub use secret::{Credentials, Secret};
+pub use sections::CHUNK_LENGTH;
+pub use snapshot::{Disorder, Hold, Queue, Retired, Snapshot, local_queue_name};
 pub use span::Millis;

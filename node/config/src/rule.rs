@@ -7,6 +7,7 @@ use crate::{
     domain::is_default,
     pattern::{AddressPattern, SenderPattern},
     resource::ResourceName,
+    secret::Credentials,
 };
 
 /// One `RelayRule`. Rules are asked by tier, then namespace, then order, then name; the first that matches decides.
@@ -28,6 +29,9 @@ pub struct RelayRule {
     pub matches: Match,
     /// Where that mail goes.
     pub target: RuleTarget,
+    /// What the hosts are logged in to with. Since schema 3.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Credentials>,
     /// What it asks for and is not built yet, by field (`relay.authentication`), or what of it is refused (`relay (refused)`): the mail is
     /// accepted and waits, and is never sent without it.
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]

@@ -2,7 +2,7 @@
 
 use std::{cmp::Ordering, sync::Arc};
 
-use posthouse_model::{ParseIdError, QueueName};
+use posthouse_model::{Domain, LocalPart, ParseIdError, QueueName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -30,6 +30,19 @@ pub struct Snapshot {
     pub domains: Box<[Arc<MailDomain>]>,
     /// Its relay rules, in the order in which they are asked.
     pub rules: Box<[RelayRule]>,
+    /// Names that were a domain's until lately, sorted. Since schema 2.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub retired: Box<[Retired]>,
+}
+
+/// A name whose domain is gone: deleted by mistake, perhaps, so its mail gets 451 for a while before it gets 550.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Retired {
+    /// The name, a domain's own or an alias.
+    pub domain: Domain,
+    /// Until when its mail gets 451.
+    pub until: Timestamp,
 }
 
 /// The queue of a domain, or of several.
@@ -80,14 +93,17 @@ pub enum Disorder {
     Queue(QueueName),
     /// Domains are not sorted, or one stands twice.
     #[error("domain {0} is out of order or doubled")]
-    Domain(posthouse_model::Domain),
+    Domain(Domain),
+    /// Retired names are not sorted, or one stands twice.
+    #[error("retired name {0} is out of order or doubled")]
+    Retired(Domain),
     /// Groups or aliases are not sorted by name, or one stands twice.
     #[error("{name} of domain {domain} is out of order or doubled")]
     Expansion {
         /// The domain.
-        domain: posthouse_model::Domain,
+        domain: Domain,
         /// The group or alias.
-        name: posthouse_model::LocalPart,
+        name: LocalPart,
     },
     /// Rules are not in the order in which they are asked.
     #[error("relay rule {0} is out of order or doubled")]
@@ -108,6 +124,7 @@ impl Snapshot {
             queues: Box::default(),
             domains: Box::default(),
             rules: Box::default(),
+            retired: Box::default(),
         }
     }
 
@@ -122,6 +139,7 @@ impl Snapshot {
             }
         }
         self.rules.sort_by(compare_rules);
+        self.retired.sort_by(|a, b| a.domain.cmp(&b.domain));
         if let Some(relay_control) = &mut self.gateway.relay_control {
             relay_control.networks.sort();
         }
@@ -145,6 +163,9 @@ impl Snapshot {
         if let Some(rule) = first_out_of_order(&self.rules, compare_rules) {
             return Err(Disorder::Rule(rule.origin.clone()));
         }
+        if let Some(retired) = first_out_of_order(&self.retired, |a, b| a.domain.cmp(&b.domain)) {
+            return Err(Disorder::Retired(retired.domain.clone()));
+        }
         let intervals = &self.gateway.queue.retry.intervals;
         if intervals.is_empty() || intervals.contains(&Millis(0)) {
             return Err(Disorder::RetryIntervals);
@@ -157,6 +178,13 @@ impl Snapshot {
     pub fn queue(&self, name: &QueueName) -> Option<&Queue> {
         let place = self.queues.binary_search_by(|queue| queue.name.cmp(name)).ok()?;
         self.queues.get(place)
+    }
+
+    /// Whether this name was a domain's until so lately that its mail gets 451: it may come back.
+    #[must_use]
+    pub fn is_retired(&self, name: &Domain, now: Timestamp) -> bool {
+        let place = self.retired.binary_search_by(|retired| retired.domain.cmp(name));
+        place.ok().and_then(|place| self.retired.get(place)).is_some_and(|retired| now < retired.until)
     }
 
     /// Why new mail in this queue is held; `None`: it is Online. A queue that is not listed is one of relayed mail and follows the gateway's

@@ -78,6 +78,7 @@ fn rule(number: usize) -> RelayRule {
         target: RuleTarget::Relay {
             hosts: [HostPort { host: "smtp.example".to_owned(), port: Some(587) }].into(),
         },
+        credentials: None,
         unsupported: Box::default(),
     }
 }

@@ -345,6 +345,7 @@ fn rule_of(plan: &RulePlan<'_>) -> Option<config::RelayRule> {
         suspended: plan.object.spec.suspend,
         matches: plan.matches.clone(),
         target: plan.target.clone(),
+        credentials: None,
         unsupported: plan.waits_for.iter().map(|field| field.as_str().into()).collect(),
     })
 }
