@@ -25,17 +25,23 @@ impl Ready<'_> {
 pub struct SnapshotApplied<'a> {
     /// Its hash.
     pub hash: &'a dyn Display,
+    /// Its place in the order of publications.
+    pub epoch: &'a dyn Display,
 }
 
 impl SnapshotApplied<'_> {
     /// Says it.
     pub fn emit(&self) {
-        info!(event = "snapshot_applied", snapshot = %self.hash);
+        info!(event = "snapshot_applied", snapshot = %self.hash, publication = %self.epoch);
     }
 }
 
 /// A snapshot was refused; the one in force stays.
 pub struct SnapshotRefused<'a> {
+    /// Its place in the order of publications.
+    pub epoch: &'a dyn Display,
+    /// The resource that is to blame, where one is.
+    pub resource: Option<&'a str>,
     /// Why.
     pub reason: &'a str,
 }
@@ -43,7 +49,20 @@ pub struct SnapshotRefused<'a> {
 impl SnapshotRefused<'_> {
     /// Says it.
     pub fn emit(&self) {
-        error!(event = "snapshot_refused", reason = self.reason);
+        error!(event = "snapshot_refused", publication = %self.epoch, resource = self.resource, reason = self.reason);
+    }
+}
+
+/// It cannot be looked for another snapshot; the one in force stays.
+pub struct ConfigurationAway<'a> {
+    /// Why.
+    pub error: &'a dyn Display,
+}
+
+impl ConfigurationAway<'_> {
+    /// Says it.
+    pub fn emit(&self) {
+        warn!(event = "configuration_away", error = %self.error, effect = "the node goes on with what it has");
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod activator;
 pub mod admin;
 pub mod budget;
+pub mod configuration;
 pub mod date;
 pub mod delivery;
 pub mod events;
@@ -15,8 +16,8 @@ pub mod metrics;
 pub mod node;
 pub mod policy;
 pub mod presence;
+pub mod queue_modes;
 pub mod readiness;
 pub mod received;
 pub mod run;
-pub mod snapshots;
 pub mod stores;

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use posthouse_config::{Millis, Snapshot, SnapshotHash};
+use posthouse_config::{Assembled, Millis, Snapshot, SnapshotHash};
 use posthouse_queue::{HoldReason, QueueMode};
 use posthouse_routing::Router;
 
@@ -23,8 +23,8 @@ pub struct Policy {
 impl Policy {
     /// Makes a snapshot ready.
     #[must_use]
-    pub fn new(snapshot: Snapshot, hash: SnapshotHash) -> Self {
-        let snapshot = Arc::new(snapshot);
+    pub fn new(assembled: &Assembled) -> Self {
+        let (snapshot, hash) = (Arc::clone(&assembled.snapshot), assembled.pointer.index);
         let retry = &snapshot.gateway.queue.retry;
         let retry = RetrySchedule {
             intervals: retry.intervals.iter().map(|interval| span(*interval)).collect(),

@@ -5,13 +5,13 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use anyhow::Context;
 use clap::Args;
 use posthouse_channel::{
-    Directory,
+    Channel, Directory, KeyFolder, RedisChannel,
     control::{ControlError, FromNode, Listeners as NewListeners, NodeEnd, Receiver, Sender, Status, ToNode},
 };
-use posthouse_config::Snapshot;
 use posthouse_queue::{Store, StoreError};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
     time,
 };
 use tokio_util::sync::CancellationToken;
@@ -19,14 +19,16 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     activator::Activator,
     admin::{Operator, locate, socket::AdminSocket},
+    configuration::{Configuration, Origin},
     delivery::{Delivery, scheduler, settler::Settler},
     events, health,
     listeners::Listeners,
     metrics::Metrics,
     node::Node,
     presence::Presence,
+    queue_modes,
     readiness::Readiness,
-    snapshots, stores,
+    stores,
 };
 
 /// Between two tries to reach the store at the start.
@@ -34,9 +36,6 @@ const STORE_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 /// Between two tries to open what was refused: nothing but a person mends it.
 const REFUSED_AGAIN_AFTER: Duration = Duration::from_secs(10);
-
-/// Between two looks for the first snapshot.
-const SNAPSHOT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
 /// How long a drain may take when nobody says otherwise.
 const DRAIN: Duration = Duration::from_secs(30);
@@ -56,14 +55,23 @@ pub struct RunArgs {
     /// The node's name, for logs
     #[arg(long, value_name = "NAME")]
     node: String,
-    /// The folder that the snapshots come by
+    /// This run of the node: what its reports are known by
+    #[arg(long, value_name = "UID")]
+    uid: String,
+    /// The id of the gateway's queue
+    #[arg(long, value_name = "ID")]
+    queue_id: String,
+    /// The folder of the sealing keys
     #[arg(long, value_name = "DIR")]
-    config: PathBuf,
+    keys: PathBuf,
+    /// The folder that the configuration comes by; otherwise it comes by the Redis of the queue
+    #[arg(long, value_name = "DIR", required_unless_present = "redis")]
+    config: Option<PathBuf>,
     /// The gateway's folder: holds the embedded queue, and the socket for `posthouse-node queue`
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
     /// The Redis or Valkey that holds the queue, instead of the embedded one
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", env = "POSTHOUSE_REDIS_URL", hide_env_values = true)]
     redis: Option<String>,
 }
 
@@ -91,7 +99,7 @@ async fn gone(receiver: &mut Receiver<ToNode>, heard: &mut Vec<ToNode>) {
         match &message {
             ToNode::Drain { within_ms: _ } => return,
             ToNode::Listeners(_) => heard.retain(|message| !matches!(message, ToNode::Listeners(_))),
-            ToNode::Snapshot { .. } => heard.retain(|message| !matches!(message, ToNode::Snapshot { .. })),
+            ToNode::Look => continue, // it looks when it begins
         }
         heard.push(message);
     }
@@ -104,9 +112,8 @@ async fn open_store(args: &RunArgs) -> anyhow::Result<Arc<dyn Store>> {
         // To end would help nothing: another node would be started, to find the same.
         return until_open(|_| true, || stores::embedded(folder)).await;
     };
-    let queue_id = queue_id(&Directory::new(&args.config)).await?;
     let is_away = |error: &StoreError| matches!(error, StoreError::Unavailable(_));
-    until_open(is_away, || stores::redis(url, &args.gateway, &queue_id)).await
+    until_open(is_away, || stores::redis(url, &args.gateway, &args.queue_id)).await
 }
 
 /// Opens the queue, again and again while what is wrong `may_pass`; says each reason once.
@@ -131,21 +138,27 @@ async fn until_open<F: Future<Output = Result<Arc<dyn Store>, StoreError>>>(
     }
 }
 
-/// The name of the queue, as the configuration has it: it never changes (`queue.id` is immutable), so the first snapshot says it for good.
-async fn queue_id(directory: &Directory) -> anyhow::Result<String> {
-    loop {
-        if let Some((_, encoded)) = directory.read_current()? {
-            return Ok(Snapshot::decode(&encoded)?.gateway.queue.id.into());
-        }
-        time::sleep(SNAPSHOT_AGAIN_AFTER).await;
-    }
+/// Where the configuration comes from.
+fn origin(args: &RunArgs) -> anyhow::Result<Origin> {
+    let channel = match (&args.config, &args.redis) {
+        (Some(folder), _) => Channel::Directory(Directory::new(folder)),
+        (None, Some(url)) => Channel::Redis(RedisChannel::new(url, &args.queue_id)?),
+        (None, None) => anyhow::bail!("name --config DIR or --redis URL"),
+    };
+    Ok(Origin {
+        channel,
+        keys: KeyFolder::new(&args.keys),
+        uid: args.uid.clone(),
+        node: args.node.clone(),
+        queue_id: args.queue_id.clone(),
+    })
 }
 
 /// A node with its tasks.
 struct Running {
     node: Arc<Node>,
     gateway: String,
-    directory: Directory,
+    configuration: Configuration,
     readiness: Arc<Readiness>,
     listeners: Listeners,
     sender: Sender<FromNode>,
@@ -173,6 +186,9 @@ impl Running {
         let presence = tokio::spawn(presence.keep(end.clone()));
         tokio::spawn(scheduler::run(Arc::clone(&node)));
         tokio::spawn(settle_budget(Arc::clone(&node), end.clone()));
+        let (policies, told) = watch::channel(None);
+        tokio::spawn(queue_modes::tell(Arc::clone(&node), told));
+        let configuration = Configuration::follow(origin(args)?, Arc::clone(&node), policies);
         if let Some(folder) = &args.state {
             let path = folder.join(locate::SOCKET);
             let socket =
@@ -183,7 +199,7 @@ impl Running {
         Ok(Self {
             listeners: Listeners::new(Arc::clone(&node), stop.clone()),
             gateway: args.gateway.clone(),
-            directory: Directory::new(&args.config),
+            configuration,
             readiness: Arc::default(),
             said_ready: false,
             metrics_served: false,
@@ -198,7 +214,7 @@ impl Running {
     async fn serve(mut self, mut receiver: Receiver<ToNode>, mut terminate: Signal) -> anyhow::Result<u8> {
         let mut writable = self.node.presence.watch_writable();
         writable.mark_changed(); // what happened before counts as well
-        self.apply_current().await;
+        let mut reported = self.configuration.reported();
         let drain = loop {
             tokio::select! {
                 heard = receiver.receive() => match heard {
@@ -222,6 +238,9 @@ impl Running {
                 changed = writable.changed() => if changed.is_ok() {
                     self.say_store_state(*writable.borrow_and_update()).await;
                 },
+                changed = reported.changed() => if changed.is_ok() {
+                    self.say(FromNode::Reported).await;
+                },
             }
             self.say_ready().await;
         };
@@ -233,7 +252,7 @@ impl Running {
     async fn hear(&mut self, message: ToNode) -> Option<Duration> {
         match message {
             ToNode::Listeners(listeners) => self.listen(listeners),
-            ToNode::Snapshot { hash } => self.apply(hash).await,
+            ToNode::Look => self.configuration.hint(),
             ToNode::Drain { within_ms } => return Some(Duration::from_millis(within_ms)),
         }
         None
@@ -253,25 +272,6 @@ impl Running {
             });
         }
         self.readiness.set_listening();
-    }
-
-    async fn apply_current(&mut self) {
-        match self.directory.current() {
-            Ok(Some(hash)) => self.apply(hash).await,
-            Ok(None) => {} // the operator will say
-            Err(error) => events::SnapshotRefused { reason: &error.to_string() }.emit(),
-        }
-    }
-
-    async fn apply(&mut self, hash: posthouse_config::SnapshotHash) {
-        let answer = match snapshots::apply(&self.node, &self.directory, hash) {
-            Ok(()) => FromNode::Applied { hash },
-            Err(reason) => {
-                events::SnapshotRefused { reason: &reason }.emit();
-                FromNode::Refused { hash, resource: None, reason }
-            }
-        };
-        self.say(answer).await;
     }
 
     async fn say_ready(&mut self) {

@@ -20,7 +20,7 @@ pub(crate) struct CompileArgs {
     gateway: Option<String>,
 }
 
-/// Prints the snapshot in its canonical encoding, and a line end; refused if anything in the manifests is.
+/// Prints the snapshot in its canonical encoding, without its secrets, and a line end; refused if anything in the manifests is.
 pub(crate) fn run(args: &CompileArgs) -> Result<Ending, Failure> {
     let judged = manifests::judge_folder(&args.filename)?;
     for finding in &judged.findings {
@@ -30,8 +30,10 @@ pub(crate) fn run(args: &CompileArgs) -> Result<Ending, Failure> {
         eprintln!("there is no gateway that compiles: correct what is refused, or add a MailGateway");
         return Ok(Ending::Refused);
     };
-    let encoded =
-        snapshot.encode().map_err(|source| Failure::Encoding { gateway: key.to_string(), source })?;
+    let encoded = snapshot
+        .redacted()
+        .encode()
+        .map_err(|source| Failure::Encoding { gateway: key.to_string(), source })?;
     let mut output = io::stdout().lock();
     output.write_all(&encoded).and_then(|()| output.write_all(b"\n")).map_err(Failure::Output)?;
     Ok(if judged.is_refused() { Ending::Refused } else { Ending::Good })

@@ -57,7 +57,7 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<Ending, Failure> {
         eprintln!("there is no gateway that compiles: correct what is refused, or add a MailGateway");
         return Ok(Ending::Refused);
     };
-    let router = Router::new(Arc::new(snapshot.clone()));
+    let router = Router::new(Arc::clone(snapshot));
     let client = args.client.map_or_else(Client::unknown, Client::at);
     let explanation = router.explain(&sender, &recipient, Source::Client(&client));
     let mut output = io::stdout().lock();

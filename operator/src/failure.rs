@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, path::PathBuf};
 
-use posthouse_channel::directory::DirectoryError;
+use posthouse_channel::{ChannelError, KeyFolderError};
 
 use crate::reader::ReaderError;
 
@@ -46,9 +46,12 @@ pub(crate) enum Failure {
     /// The state folder fails.
     #[error("{}: cannot {doing}: {source}; name a folder that can be written with --state", path.display())]
     State { doing: &'static str, path: PathBuf, source: io::Error },
-    /// The snapshot directory fails.
+    /// The channel to the nodes fails.
     #[error(transparent)]
-    Directory(#[from] DirectoryError),
+    Channel(#[from] ChannelError),
+    /// A sealing key fails.
+    #[error(transparent)]
+    Keys(#[from] KeyFolderError),
     /// A port is taken.
     #[error("{}", cannot_listen(what, *address, source))]
     Listen { what: String, address: SocketAddr, source: io::Error },

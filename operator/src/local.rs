@@ -5,8 +5,11 @@
 
 mod backoff;
 mod edits;
+mod event;
 mod fleet;
+mod gateway;
 mod node;
+mod publishing;
 mod run;
 mod sockets;
 mod state;
@@ -57,7 +60,7 @@ pub(crate) struct LocalArgs {
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     nodes: u16,
     /// The Redis or Valkey that holds the queue, instead of the embedded one
-    #[arg(long, value_name = "URL", value_parser = redis_url)]
+    #[arg(long, value_name = "URL", env = "POSTHOUSE_REDIS_URL", hide_env_values = true, value_parser = redis_url)]
     redis: Option<String>,
 }
 
@@ -99,7 +102,8 @@ pub(crate) fn run(args: LocalArgs, log_format: Format) -> Result<Ending, Failure
     let ending = runtime.block_on(async {
         let signals = Signals::listen().map_err(system("listen to signals"))?;
         let (sender, events) = mpsc::channel(EVENTS);
-        let fleet = Fleet::new(settings, state, sender);
+        let gateways: Vec<_> = run::gateways(&reading).cloned().collect();
+        let fleet = Fleet::new(settings, state, sender, gateways).await;
         // A task of its own, on a worker: it reads and compiles in place, and others go on meanwhile.
         let run = tokio::spawn(Run::new(reader, reading, fleet, log_format).run(signals, events));
         run.await.map_err(|error| Failure::System { doing: "go on", source: error.into() })?

@@ -1,6 +1,6 @@
 //! From a reading to what the nodes get and what there is to say: the compiler, with the places of its verdicts. Pure but for the reader it calls.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use posthouse_compiler::{Compilation, Context, ObjectKey, Severity, Standing, Verdict, compile};
 use posthouse_config::Snapshot;
@@ -27,7 +27,10 @@ impl Judged {
     }
 
     /// The gateway that is meant: the one of this name, or the only one.
-    pub(crate) fn gateway(&self, name: Option<&str>) -> Result<Option<(&ObjectKey, &Snapshot)>, Failure> {
+    pub(crate) fn gateway(
+        &self,
+        name: Option<&str>,
+    ) -> Result<Option<(&ObjectKey, &Arc<Snapshot>)>, Failure> {
         let snapshots = &self.compilation.snapshots;
         let names = || snapshots.keys().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         match name {

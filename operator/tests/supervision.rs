@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use posthouse_channel::{Channel, Directory, KeyFolder, Look, read_once};
 use posthouse_tests::{
     local::{LocalRun, Node},
     process::Child,
@@ -24,14 +25,14 @@ use posthouse_tests::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 
-/// Reads what it is told, until it is to drain or the operator is gone; is ready when it has heard of a snapshot. What it heard goes to `heard`.
+/// Reads what it is told, until it is to drain or the operator is gone; is ready when it has its listeners. What it heard goes to `heard`.
 const NODE: &str = r#"#!/bin/sh
 ready=
 while IFS= read -r line; do
     printf '%s %s\n' "$$" "$line" >>"$(dirname "$0")/heard"
     case $line in
     *'"type":"drain"'*) exit 0 ;;
-    *'"type":"snapshot"'*) [ "$ready" ] || printf '{"type":"ready"}\n' >&0; ready=1 ;;
+    *'"type":"listeners"'*) [ "$ready" ] || printf '{"type":"ready"}\n' >&0; ready=1 ;;
     esac
 done
 "#;
@@ -115,11 +116,17 @@ impl House {
         LocalRun::read(&self.local_json()).unwrap().nodes.remove(0)
     }
 
-    /// The snapshot that holds.
+    /// The snapshot that holds; empty where none does.
     fn published(&self) -> String {
-        let config = self.path("state/gateways/mail.edge/config");
-        let hash = fs::read_to_string(config.join("current")).unwrap();
-        fs::read_to_string(config.join(format!("{}.json", hash.trim()))).unwrap()
+        let folder = self.path("state/gateways/mail.edge");
+        let channel = Channel::Directory(Directory::new(folder.join("config")));
+        let keys = KeyFolder::new(folder.join("keys"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        match runtime.block_on(read_once(&channel, &keys)).unwrap() {
+            Look::New(assembled) => String::from_utf8(assembled.snapshot.encode().unwrap()).unwrap(),
+            Look::Same => String::new(),
+            Look::Refused(refused) => panic!("{refused:?}"),
+        }
     }
 
     fn heard(&self) -> String {
@@ -167,10 +174,7 @@ fn a_killed_node_is_back_within_500_ms_on_its_addresses_and_clients_are_not_refu
         .filter(|line| line.starts_with(&after.pid.to_string()))
         .map(str::to_owned)
         .collect();
-    assert!(
-        told[0].contains(r#""name":"smtp","protocol":"Smtp""#) && told[1].contains(r#""type":"snapshot""#),
-        "{told:?}"
-    );
+    assert!(told[0].contains(r#""name":"smtp","protocol":"Smtp""#), "{told:?}");
 }
 
 #[test]
@@ -241,7 +245,7 @@ fn deaths_before_ready_back_off_and_local_json_stays_absent() {
 fn an_edit_reaches_the_node_and_a_wrong_one_takes_nothing_away() {
     let house = House::new(NODE);
     let mut operator = house.start_ready();
-    let told = || house.heard().matches(r#""type":"snapshot""#).count();
+    let told = || house.heard().matches(r#""type":"look""#).count();
     assert_eq!(told(), 1);
 
     // As editors do it: written beside, renamed over.

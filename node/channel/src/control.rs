@@ -18,7 +18,6 @@ use std::{
     sync::Arc,
 };
 
-use posthouse_config::SnapshotHash;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socketpair, sockopt};
 use serde::{Deserialize, Serialize};
 use tokio::net::UnixStream;
@@ -36,11 +35,8 @@ pub const MAX_SOCKETS: usize = 128;
 pub enum ToNode {
     /// These are the node's listening sockets from now on.
     Listeners(Listeners),
-    /// The directory holds another snapshot: read it now.
-    Snapshot {
-        /// Its hash.
-        hash: SnapshotHash,
-    },
+    /// The pointer moved: look now. A hint; a node looks by itself as well.
+    Look,
     /// Take no new mail, finish what is under way, end.
     Drain {
         /// How long that may take, in milliseconds.
@@ -77,20 +73,8 @@ pub struct ListeningSocket {
 pub enum FromNode {
     /// It has a snapshot and a store, and serves its listeners. Said once.
     Ready,
-    /// New sessions and attempts use this snapshot.
-    Applied {
-        /// The snapshot's hash.
-        hash: SnapshotHash,
-    },
-    /// It goes on with the snapshot that it had.
-    Refused {
-        /// The hash of the refused snapshot.
-        hash: SnapshotHash,
-        /// What in it, such as `spec.listeners[0]` or a resource's name; absent where it is the whole.
-        resource: Option<String>,
-        /// Why, for a person.
-        reason: String,
-    },
+    /// Its report in the channel is another one. A hint.
+    Reported,
     /// Its state changed.
     Status(Status),
 }

@@ -1,77 +1,39 @@
-//! A directory as the road of snapshots: the operator writes `<sha256>.json`, then moves the pointer file `current` by rename; nodes read
-//! it when they start and when they are told to look.
+//! A folder as the channel: pieces are files named by their hash, the pointer and each report a file of its own.
 //!
-//! A reader sees the old snapshot or the new one, never a half of either, whatever is killed when: files are complete and synced before a
-//! rename makes them visible, and what is read is held against the hash that names it. It does blocking file I/O; async callers use a
-//! blocking thread.
+//! A reader sees the old pointer or the new one, never a half of either, whatever is killed when: files are complete and synced before a rename
+//! makes them visible. It does blocking file I/O, of small files only.
 
 use std::{
+    collections::{HashMap, HashSet},
     fs::{self, File, OpenOptions},
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
 };
 
-use posthouse_config::{ENCODED_LENGTH, ParseHashError, SnapshotHash};
+use posthouse_config::{CHUNK_LENGTH, ChunkName, POINTER_LENGTH, Pointer, Publication};
 
-/// The name of the pointer file: its content is the hash of the snapshot that holds, and a line end.
+use crate::{
+    channel::{ChannelError, Moved},
+    report::{REPORT_LENGTH, Report},
+};
+
+/// The name of the pointer file.
 pub const POINTER: &str = "current";
 
-/// Enough for a hash and a line end; a longer pointer is damaged.
-const MAX_POINTER: usize = 128;
+/// The folder of the pieces.
+const CHUNKS: &str = "chunks";
 
-/// How often a reader follows a pointer that moves while it reads. Each round means that two snapshots were published meanwhile.
-const ROUNDS: usize = 16;
+/// The folder of the reports.
+pub(crate) const NODES: &str = "nodes";
 
-/// A directory that holds the snapshots of one gateway.
+/// The most octets of a sealed piece: what is sealed, with room for what sealing adds.
+const SEALED_LENGTH: usize = CHUNK_LENGTH + (1 << 10);
+
+/// A folder with the snapshots of one gateway.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Directory {
     path: PathBuf,
-}
-
-/// Why a snapshot could not be published or read.
-#[derive(Debug, thiserror::Error)]
-pub enum DirectoryError {
-    /// The file system refused.
-    #[error("{}: cannot {doing}: {source}", path.display())]
-    Io {
-        /// What was tried: `read`, `write` …
-        doing: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The pointer names no snapshot.
-    #[error("{}: the pointer is damaged: {source}; publish again", path.display())]
-    DamagedPointer {
-        /// The pointer file.
-        path: PathBuf,
-        /// What is wrong with its content.
-        source: ParseHashError,
-    },
-    /// What lies under the snapshot's name has another hash.
-    #[error("{}: the snapshot is damaged: its octets have the hash {found}; publish it again", path.display())]
-    DamagedSnapshot {
-        /// The snapshot's file.
-        path: PathBuf,
-        /// The hash of what is there.
-        found: SnapshotHash,
-    },
-    /// The file is larger than a snapshot, or a pointer, can be.
-    #[error("{}: it has more than {limit} octets", path.display())]
-    TooLarge {
-        /// The file.
-        path: PathBuf,
-        /// What it may have.
-        limit: usize,
-    },
-    /// The snapshot is not there: it was collected, or never published.
-    #[error("{}: there is no such snapshot", path.display())]
-    Missing {
-        /// The snapshot's file.
-        path: PathBuf,
-    },
 }
 
 impl Directory {
@@ -81,11 +43,11 @@ impl Directory {
     }
 
     /// The directory at `path`, made if it is absent, readable by its owner only.
-    pub fn create(path: impl Into<PathBuf>) -> Result<Self, DirectoryError> {
+    pub fn create(path: impl Into<PathBuf>) -> Result<Self, ChannelError> {
         let directory = Self::new(path);
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700);
-        builder.create(&directory.path).map_err(failed("make the directory", &directory.path))?;
+        for folder in [directory.path.join(CHUNKS), directory.path.join(NODES)] {
+            make_folder(&folder)?;
+        }
         Ok(directory)
     }
 
@@ -94,90 +56,159 @@ impl Directory {
         &self.path
     }
 
-    /// Makes `snapshot` the one that holds. It is on disk before the pointer names it; the one before it stays readable, older ones go.
-    /// Publishing what holds already changes nothing.
-    pub fn publish(&self, snapshot: &[u8]) -> Result<SnapshotHash, DirectoryError> {
-        let hash = SnapshotHash::of(snapshot);
-        let file = self.snapshot_file(hash);
-        if snapshot.len() > ENCODED_LENGTH {
-            return Err(DirectoryError::TooLarge { path: file, limit: ENCODED_LENGTH });
-        }
-        // A damaged pointer or snapshot is mended by writing both anew.
-        let before = self.current().ok().flatten();
-        if before == Some(hash) && self.read(hash).is_ok() {
-            return Ok(hash);
-        }
-        self.replace(&file, snapshot)?;
-        self.replace(&self.path.join(POINTER), format!("{hash}\n").as_bytes())?;
-        self.collect(&[Some(hash), before]);
-        Ok(hash)
-    }
-
-    /// The hash of the snapshot that holds; nothing where none was published yet.
-    pub fn current(&self) -> Result<Option<SnapshotHash>, DirectoryError> {
+    /// What the pointer names; nothing where nothing was published yet.
+    pub fn pointer(&self) -> Result<Option<Pointer>, ChannelError> {
         let path = self.path.join(POINTER);
-        let Some(octets) = read_bounded(&path, MAX_POINTER)? else { return Ok(None) };
-        let text = String::from_utf8_lossy(&octets);
-        text.trim_end().parse().map(Some).map_err(|source| DirectoryError::DamagedPointer { path, source })
-    }
-
-    /// The octets of a snapshot, verified.
-    pub fn read(&self, hash: SnapshotHash) -> Result<Vec<u8>, DirectoryError> {
-        let path = self.snapshot_file(hash);
-        let Some(octets) = read_bounded(&path, ENCODED_LENGTH)? else {
-            return Err(DirectoryError::Missing { path });
+        let Some(text) = read_bounded(&path, POINTER_LENGTH)? else { return Ok(None) };
+        let damaged = |why: serde_json::Error| ChannelError::Damaged {
+            what: format!("the pointer {}", path.display()),
+            why: why.to_string(),
         };
-        let found = SnapshotHash::of(&octets);
-        if found == hash { Ok(octets) } else { Err(DirectoryError::DamagedSnapshot { path, found }) }
+        Pointer::decode(&text).map(Some).map_err(damaged)
     }
 
-    /// The snapshot that holds, verified; nothing where none was published yet.
-    pub fn read_current(&self) -> Result<Option<(SnapshotHash, Vec<u8>)>, DirectoryError> {
-        let mut rounds = 0;
-        loop {
-            let Some(hash) = self.current()? else { return Ok(None) };
-            match self.read(hash) {
-                Ok(octets) => return Ok(Some((hash, octets))),
-                // It was collected between the two reads: the pointer names another one by now.
-                Err(DirectoryError::Missing { .. }) if rounds < ROUNDS && self.current()? != Some(hash) => {
-                    rounds += 1;
-                }
-                Err(error) => return Err(error),
+    /// See [`Channel::fetch`](crate::Channel::fetch).
+    pub fn fetch(&self, names: &[ChunkName]) -> Result<HashMap<ChunkName, Vec<u8>>, ChannelError> {
+        let mut found = HashMap::with_capacity(names.len());
+        for name in names {
+            if let Some(octets) = read_bounded(&self.chunk(*name), SEALED_LENGTH)? {
+                found.insert(*name, octets);
             }
         }
+        Ok(found)
     }
 
-    fn snapshot_file(&self, hash: SnapshotHash) -> PathBuf {
-        self.path.join(format!("{hash}.json"))
+    /// See [`Channel::publish`](crate::Channel::publish). One process at a time publishes: whoever holds the state folder.
+    pub fn publish(&self, publication: &Publication) -> Result<Moved, ChannelError> {
+        let pointer = &publication.pointer;
+        match self.pointer() {
+            Ok(Some(current)) if current != *pointer && current.epoch >= pointer.epoch => {
+                return Ok(Moved::Outdated(current.epoch));
+            }
+            Ok(_) | Err(ChannelError::Damaged { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        for (name, sealed) in &publication.fresh {
+            write(&self.chunk(*name), sealed)?;
+        }
+        sync(&self.path.join(CHUNKS))?;
+        let text = pointer.encode().map_err(|error| ChannelError::Damaged {
+            what: "the pointer".to_owned(),
+            why: error.to_string(),
+        })?;
+        write(&self.path.join(POINTER), text.as_bytes())?;
+        sync(&self.path)?;
+        Ok(Moved::Forward)
     }
 
-    /// Replaces a file as one step that survives a crash: write beside it, sync, rename, sync the directory.
-    fn replace(&self, file: &Path, octets: &[u8]) -> Result<(), DirectoryError> {
-        let beside = file.with_extension("new");
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut handle = options.open(&beside).map_err(failed("write", &beside))?;
-        handle.write_all(octets).and_then(|()| handle.sync_all()).map_err(failed("write", &beside))?;
-        fs::rename(&beside, file).map_err(failed("rename to", file))?;
-        File::open(&self.path).and_then(|folder| folder.sync_all()).map_err(failed("sync", &self.path))
+    /// See [`Channel::names`](crate::Channel::names).
+    pub fn names(&self) -> Result<HashSet<ChunkName>, ChannelError> {
+        let paths = files(&self.path.join(CHUNKS))?;
+        let name = |path: &PathBuf| path.file_name()?.to_str()?.parse().ok();
+        Ok(paths.iter().filter_map(name).collect())
     }
 
-    /// Removes all snapshots but these. What cannot be removed now is removed after the next publication.
-    fn collect(&self, keep: &[Option<SnapshotHash>]) {
-        let Ok(entries) = fs::read_dir(&self.path) else { return };
-        for entry in entries.flatten() {
-            let path = entry.path();
-            let is_ours = path.extension().is_some_and(|extension| extension == "json" || extension == "new");
-            let hash = path.file_stem().and_then(|stem| stem.to_str()).and_then(|stem| stem.parse().ok());
-            if is_ours && hash.is_some() && !keep.contains(&hash) {
-                let _ = fs::remove_file(&path);
+    /// See [`Channel::collect`](crate::Channel::collect).
+    pub fn collect(&self, pointer: &Pointer, keep: &HashSet<ChunkName>) -> Result<(), ChannelError> {
+        if self.pointer()? != Some(*pointer) {
+            return Ok(());
+        }
+        for path in files(&self.path.join(CHUNKS))? {
+            let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| name.parse().ok());
+            if name.is_none_or(|name| !keep.contains(&name)) {
+                remove(&path)?; // what has no such name was left half written
             }
         }
+        Ok(())
+    }
+
+    /// See [`Channel::report`](crate::Channel::report).
+    pub fn report(&self, report: &Report) -> Result<(), ChannelError> {
+        let path = self.report_file(&report.uid);
+        let text =
+            serde_json::to_vec(report).map_err(|source| failed("write", &path)(io::Error::other(source)))?;
+        replace(&path, &text, false) // it is of this run: nothing that has to outlive the machine
+    }
+
+    /// See [`Channel::reports`](crate::Channel::reports).
+    pub fn reports(&self) -> Result<Vec<Report>, ChannelError> {
+        let mut reports = Vec::new();
+        for path in files(&self.path.join(NODES))? {
+            if path.extension().is_some_and(|extension| extension == "json")
+                && let Some(text) = read_bounded(&path, REPORT_LENGTH)?
+            {
+                reports.extend(serde_json::from_slice::<Report>(&text).ok());
+            }
+        }
+        Ok(reports)
+    }
+
+    /// See [`Channel::forget`](crate::Channel::forget).
+    pub fn forget(&self, uids: &[String]) -> Result<(), ChannelError> {
+        uids.iter().try_for_each(|uid| remove(&self.report_file(uid)))
+    }
+
+    fn chunk(&self, name: ChunkName) -> PathBuf {
+        self.path.join(CHUNKS).join(name.to_string())
+    }
+
+    /// A run's name is made by us, but it is a file's name here.
+    fn report_file(&self, uid: &str) -> PathBuf {
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+        let plain: String = uid.chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
+        self.path.join(NODES).join(format!("{plain}.json"))
+    }
+}
+
+/// Makes a folder and those above it, readable by the owner only.
+pub(crate) fn make_folder(path: &Path) -> Result<(), ChannelError> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed("make the folder", path))
+}
+
+/// Replaces a file as one step that survives a crash.
+fn write(file: &Path, octets: &[u8]) -> Result<(), ChannelError> {
+    replace(file, octets, true)
+}
+
+/// Replaces a file as one step: write beside it, sync if it is to survive a crash, rename.
+pub(crate) fn replace(file: &Path, octets: &[u8], survives: bool) -> Result<(), ChannelError> {
+    let mut beside = file.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true).mode(0o600);
+    let mut handle = options.open(&beside).map_err(failed("write", &beside))?;
+    handle.write_all(octets).map_err(failed("write", &beside))?;
+    if survives {
+        handle.sync_all().map_err(failed("write", &beside))?; // a rename may reach the disk before what it names
+    }
+    fs::rename(&beside, file).map_err(failed("rename to", file))
+}
+
+fn sync(folder: &Path) -> Result<(), ChannelError> {
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed("sync", folder))
+}
+
+/// The files of a folder; none where there is no folder.
+pub(crate) fn files(folder: &Path) -> Result<Vec<PathBuf>, ChannelError> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(source) => return Err(failed("read", folder)(source)),
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path()).map_err(failed("read", folder)));
+    paths.collect()
+}
+
+fn remove(path: &Path) -> Result<(), ChannelError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failed("remove", path)(error)),
+        _ => Ok(()),
     }
 }
 
 /// The octets of a file, at most `limit`; nothing where there is no file.
-fn read_bounded(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, DirectoryError> {
+pub(crate) fn read_bounded(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, ChannelError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -187,15 +218,13 @@ fn read_bounded(path: &Path, limit: usize) -> Result<Option<Vec<u8>>, DirectoryE
     let readable = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     file.take(readable).read_to_end(&mut octets).map_err(failed("read", path))?;
     if octets.len() > limit {
-        return Err(DirectoryError::TooLarge { path: path.to_owned(), limit });
+        let why = format!("it has more than {limit} octets");
+        return Err(ChannelError::Damaged { what: path.display().to_string(), why });
     }
     Ok(Some(octets))
 }
 
-fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> DirectoryError + use<> {
+pub(crate) fn failed(doing: &'static str, path: &Path) -> impl FnOnce(io::Error) -> ChannelError + use<> {
     let path = path.to_owned();
-    move |source| DirectoryError::Io { doing, path, source }
+    move |source| ChannelError::Io { doing, path, source }
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,10 +1,25 @@
-//! How a snapshot travels from the operator to the nodes, and what they answer.
+//! How configuration travels from the operator to the nodes, and what they answer.
 //!
-//! Two roads, both on one machine: a [`directory`] holds the snapshots themselves, and a [`control`] socket between the operator and each
-//! node that it started carries words about them ("look now", "applied", "refused because …") and the listening sockets. It does I/O, on
-//! files and on that socket; what a snapshot means is not its business.
+//! A [`Channel`] holds the sealed pieces of one gateway's snapshots, the pointer to the one that holds, and the nodes' reports: a folder for one
+//! machine, Redis for a cluster, the same words over both. The operator's side is a [`Publisher`], a node's a [`Follower`]. Beside it, a
+//! [`control`] socket goes from the operator to each node that it started itself: listening sockets, "look now", "end". It does I/O on files,
+//! sockets and Redis; what a snapshot means is not its business.
 
+pub mod channel;
 pub mod control;
 pub mod directory;
+pub mod follower;
+pub mod keys;
+pub mod news;
+pub mod publisher;
+pub mod redis;
+pub mod report;
 
+pub use channel::{Channel, ChannelError, Moved};
 pub use directory::Directory;
+pub use follower::{FollowError, Follower, Look, read_once};
+pub use keys::{KeyFolder, KeyFolderError};
+pub use news::News;
+pub use publisher::{PublishError, Published, Publisher};
+pub use redis::RedisChannel;
+pub use report::{Applied, Refused, Report};

@@ -44,7 +44,7 @@ pub(crate) enum Purpose {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct KeyId([u8; KEY_ID]);
 
-/// A gateway's key for one queue.
+/// A gateway's key.
 pub struct SealingKey {
     id: KeyId,
     cipher: LessSafeKey,
@@ -73,7 +73,7 @@ pub enum SealError {
     #[error("it is sealed with key {0}, which is not mounted here")]
     UnknownKey(KeyId),
     /// The key is at hand, but it does not open it.
-    #[error("key {0} does not open it: it is damaged, forged or meant for another queue")]
+    #[error("key {0} does not open it: it is damaged or forged")]
     NotAuthentic(KeyId),
     /// It has more octets than it may.
     #[error("it has more than {0} octets")]
@@ -84,22 +84,20 @@ pub enum SealError {
 }
 
 impl SealingKey {
-    /// The key of a text (32 octets in base64; white space around it does not count) for the queue of this id: another queue's nodes cannot open
-    /// what it seals, be the octets the same.
-    pub fn parse(text: &str, queue_id: &str) -> Result<Self, ParseKeyError> {
+    /// The key of a text: 32 octets in base64; white space around it does not count.
+    pub fn parse(text: &str) -> Result<Self, ParseKeyError> {
         let octets = STANDARD.decode(text.trim()).map_err(|_| ParseKeyError)?;
         if octets.len() != KEY_LENGTH {
             return Err(ParseKeyError);
         }
-        Self::derive(&octets, queue_id).map_err(|_| ParseKeyError)
+        Self::derive(&octets).map_err(|_| ParseKeyError)
     }
 
     /// RFC 5869 with SHA-256: a key for each use, so that none can be had from another.
-    fn derive(octets: &[u8], queue_id: &str) -> Result<Self, Unspecified> {
+    fn derive(octets: &[u8]) -> Result<Self, Unspecified> {
         let root = hkdf::Salt::new(hkdf::HKDF_SHA256, b"posthouse snapshot").extract(octets);
-        let (cipher, nonce) = ([b"seal\0", queue_id.as_bytes()], [b"nonce\0", queue_id.as_bytes()]);
-        let cipher = root.expand(&cipher, &AES_256_GCM_SIV)?;
-        let nonce = root.expand(&nonce, hmac::HMAC_SHA256)?;
+        let cipher = root.expand(&[b"seal"], &AES_256_GCM_SIV)?;
+        let nonce = root.expand(&[b"nonce"], hmac::HMAC_SHA256)?;
         let (mut id, mut whole) = ([0; KEY_ID], [0; 32]);
         root.expand(&[b"id"], hkdf::HKDF_SHA256)?.fill(&mut whole)?;
         id.iter_mut().zip(whole).for_each(|(to, from)| *to = from);

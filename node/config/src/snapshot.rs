@@ -11,6 +11,7 @@ use crate::{
     gateway::{Connectivity, Gateway},
     names::compare_names,
     rule::RelayRule,
+    secret::Credentials,
     span::Millis,
 };
 
@@ -144,6 +145,28 @@ impl Snapshot {
             relay_control.networks.sort();
         }
         self
+    }
+
+    /// Whether it says the same, whenever each was published.
+    #[must_use]
+    pub fn says_the_same(&self, other: &Self) -> bool {
+        let Self { schema, generation: _, gateway, queues, domains, rules, retired } = self;
+        *schema == other.schema
+            && *gateway == other.gateway
+            && *queues == other.queues
+            && *domains == other.domains
+            && *rules == other.rules
+            && *retired == other.retired
+    }
+
+    /// The same with nothing in it that must not be shown.
+    #[must_use]
+    pub fn redacted(&self) -> Self {
+        let mut shown = self.clone();
+        for rule in &mut shown.rules {
+            rule.credentials = rule.credentials.as_ref().map(|_| Credentials::redacted());
+        }
+        shown
     }
 
     /// Checks the order that lookups rely on.

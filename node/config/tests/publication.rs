@@ -9,6 +9,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use posthouse_config::{
     Assembled, Assembly, CHUNK_LENGTH, ChunkName, Credentials, Epoch, Gateway, MailDomain, Match, Pointer,
     Publication, Queue, Recipients, Refusal, RelayRule, Retired, RuleTarget, SealingKey, Secret, Snapshot,
@@ -18,8 +19,7 @@ use posthouse_model::{LocalPart, QueueName, Timestamp};
 use proptest::{prelude::*, sample::subsequence};
 
 fn key(octet: u8) -> SealingKey {
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
-    SealingKey::parse(&format!("{}\n", STANDARD.encode([octet; 32])), "mail.edge").unwrap()
+    SealingKey::parse(&format!("{}\n", STANDARD.encode([octet; 32]))).unwrap()
 }
 
 fn domain(name: &str, users: &[&str]) -> Arc<MailDomain> {
@@ -145,7 +145,7 @@ fn a_domain_of_any_size_travels_in_pieces_that_stall_nobody() {
 }
 
 #[test]
-fn a_key_opens_what_it_sealed_for_its_own_queue_and_nothing_else() {
+fn a_key_opens_what_it_sealed_and_nothing_else() {
     let mut road = Road::default();
     let publication = road.publish(&snapshot(large(3)), 1, &key(1), None);
     let refused = |keys: &[SealingKey]| road.assemble(publication.pointer, keys, None).unwrap_err();
@@ -158,10 +158,6 @@ fn a_key_opens_what_it_sealed_for_its_own_queue_and_nothing_else() {
             "the index of the snapshot cannot be opened: it is sealed with key {id}, which is not mounted here"
         )
     );
-    use base64::{Engine as _, engine::general_purpose::STANDARD};
-    let elsewhere = SealingKey::parse(&STANDARD.encode([1; 32]), "mail.other").unwrap();
-    assert_eq!(elsewhere.id(), id, "the same octets");
-    assert!(refused(&[elsewhere]).to_string().contains("damaged, forged or meant for another queue"));
     road.assemble(publication.pointer, &[key(2), key(1)], None).unwrap();
 }
 

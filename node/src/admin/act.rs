@@ -2,8 +2,7 @@
 
 use std::{path::Path, sync::Arc, time::Duration};
 
-use posthouse_channel::Directory;
-use posthouse_config::Snapshot;
+use posthouse_channel::{Channel, Directory, KeyFolder, Look, read_once};
 use posthouse_model::{EnhancedStatus, EntryId, QueueName, Timestamp};
 use posthouse_queue::{
     Act, Acted, EntrySummary, HoldReason, LaneSignal, ListFilter, Outcome, Release, ReleaseId, ReleaseScope,
@@ -13,7 +12,7 @@ use posthouse_queue::{
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::{Answer, EntryView, Request, Target, request::Skipped};
+use super::{Answer, EntryView, Request, Target, locate, request::Skipped};
 use crate::{
     activator::Activator,
     date,
@@ -52,9 +51,9 @@ impl Operator {
         Self { node, own_life: None }
     }
 
-    /// As an incarnation of its own, on a store that no node of this process uses. The configuration, where it can be read, says how senders
-    /// are told.
-    pub async fn beside(store: Arc<dyn Store>, config: Option<&Path>) -> Result<Self, StoreError> {
+    /// As an incarnation of its own, on a store that no node of this process uses. The configuration in the gateway's folder, where it can be
+    /// read, says how senders are told.
+    pub async fn beside(store: Arc<dyn Store>, folder: Option<&Path>) -> Result<Self, StoreError> {
         let presence = Arc::new(Presence::silent(Arc::clone(&store)));
         let metrics = Arc::new(Metrics::new());
         let settler = Settler::new(Arc::clone(&store), Arc::clone(&presence), Arc::clone(&metrics));
@@ -62,7 +61,9 @@ impl Operator {
         stop.cancel(); // it delivers nothing
         let (activator, _work) = Activator::new();
         let node = Node::new(store, Arc::clone(&presence), metrics, Delivery::new(settler, stop), activator);
-        if let Some(policy) = config.and_then(policy_in) {
+        if let Some(folder) = folder
+            && let Some(policy) = policy_in(folder).await
+        {
             node.set_policy(Arc::new(policy));
         }
         presence.begin().await?;
@@ -322,10 +323,13 @@ fn untouched(lease: Lease<'_>) -> Settlement {
     }
 }
 
-/// The policy that a gateway's folder of snapshots has in force.
-fn policy_in(config: &Path) -> Option<Policy> {
-    let (hash, encoded) = Directory::new(config).read_current().ok().flatten()?;
-    Some(Policy::new(Snapshot::decode(&encoded).ok()?, hash))
+/// The policy that is in force in a gateway's folder.
+async fn policy_in(folder: &Path) -> Option<Policy> {
+    let channel = Channel::Directory(Directory::new(folder.join(locate::CONFIG)));
+    match read_once(&channel, &KeyFolder::new(folder.join(locate::KEYS))).await.ok()? {
+        Look::New(assembled) => Some(Policy::new(&assembled)),
+        Look::Same | Look::Refused(_) => None,
+    }
 }
 
 /// How an entry is changed.

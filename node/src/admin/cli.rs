@@ -164,7 +164,7 @@ async fn ask_state(
         // No node answers: if none holds the queue, it is ours as long as we look.
         match crate::stores::embedded_now(&found.folder).await {
             Ok(store) => {
-                let operator = Operator::beside(store, Some(&found.folder.join(locate::CONFIG))).await?;
+                let operator = Operator::beside(store, Some(&found.folder)).await?;
                 let answer = operator.carry_out(request).await;
                 operator.leave().await;
                 return Ok((found.gateway, answer));
@@ -194,16 +194,15 @@ async fn ask_redis(
 ) -> anyhow::Result<(String, Answer)> {
     let found = crate::stores::gateways(url).await?;
     let (gateway, queue_id) = locate::one(found, |(gateway, _)| gateway.as_str(), gateway)?;
-    let config = match state {
-        Some(state) => Some(
-            locate::one(locate::all(state)?, |found| found.gateway.as_str(), Some(&gateway))?
-                .folder
-                .join(locate::CONFIG),
-        ),
+    let folder = match state {
+        Some(state) => {
+            let found = locate::all(state)?;
+            Some(locate::one(found, |found| found.gateway.as_str(), Some(&gateway))?.folder)
+        }
         None => None,
     };
     let store = crate::stores::redis(url, &gateway, &queue_id).await?;
-    let operator = Operator::beside(store, config.as_deref()).await?;
+    let operator = Operator::beside(store, folder.as_deref()).await?;
     let answer = operator.carry_out(request).await;
     operator.leave().await;
     Ok((gateway, answer))

@@ -14,6 +14,9 @@ pub const QUEUE: &str = "queue";
 /// The name of the snapshots' folder in a gateway's folder.
 pub const CONFIG: &str = "config";
 
+/// The name of the sealing keys' folder in a gateway's folder.
+pub const KEYS: &str = "keys";
+
 /// A gateway's part of a state folder.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct GatewayState {

@@ -25,7 +25,7 @@ fn main() {
     let snapshot = first.snapshots.values().next().unwrap().clone();
     println!("  its encoding and hash   {:>8.1?}", median(|| snapshot.encode_and_hash().unwrap()));
     context.claims = first.claims;
-    context.previous = first.snapshots.into_iter().map(|(key, one)| (key, Arc::new(one))).collect();
+    context.previous = first.snapshots;
     println!("  after itself            {:>8.1?}", median(|| compile(&large, &context)));
     let mut wrong = large;
     wrong.domains[0].spec.local_delivery = None;

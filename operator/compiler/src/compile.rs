@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     net::IpAddr,
+    sync::Arc,
 };
 
 use ipnet::IpNet;
@@ -29,7 +30,7 @@ use crate::{
 #[derive(Clone, Debug)]
 pub struct Compilation {
     /// The snapshot of each gateway that nothing is wrong with. A gateway that is missing here but was there before keeps its last one.
-    pub snapshots: BTreeMap<ObjectKey, Snapshot>,
+    pub snapshots: BTreeMap<ObjectKey, Arc<Snapshot>>,
     /// Everything worth saying, sorted by resource.
     pub verdicts: Vec<Verdict>,
     /// What becomes of refused domains and rules, where that is not told by the verdicts alone.

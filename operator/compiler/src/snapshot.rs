@@ -33,7 +33,7 @@ pub(crate) fn build(
     domains: &[DomainPlan<'_>],
     rules: &[RulePlan<'_>],
     kept: &Kept,
-) -> BTreeMap<ObjectKey, Snapshot> {
+) -> BTreeMap<ObjectKey, Arc<Snapshot>> {
     let mut drafts: Vec<Option<Draft>> =
         gateways.all.iter().map(|gateway| gateway_of(gateway).map(Draft::new)).collect();
     // Queues first: how local delivery is queued depends on whether any domain holds the queue.
@@ -67,7 +67,7 @@ pub(crate) fn build(
         .all
         .iter()
         .zip(drafts)
-        .filter_map(|(gateway, draft)| Some((gateway.key.clone(), draft?.finish())))
+        .filter_map(|(gateway, draft)| Some((gateway.key.clone(), Arc::new(draft?.finish()))))
         .collect()
 }
 

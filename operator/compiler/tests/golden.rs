@@ -9,7 +9,6 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    sync::Arc,
 };
 
 use posthouse_compiler::{Compilation, Context, Environment, Reason, Resources, compile};
@@ -55,8 +54,7 @@ fn read(text: &str) -> (Resources, Context) {
 /// What a compilation leaves to the next one.
 fn follow(context: &mut Context, before: Compilation) {
     context.claims = before.claims;
-    context.previous =
-        before.snapshots.into_iter().map(|(key, snapshot)| (key, Arc::new(snapshot))).collect();
+    context.previous = before.snapshots;
 }
 
 fn written(compilation: &Compilation) -> String {
@@ -150,7 +148,7 @@ fn every_snapshot_is_one_that_a_node_reads() {
         let (resources, context) = read(&fs::read_to_string(&path).unwrap());
         for snapshot in compile(&resources, &context).snapshots.values() {
             let decoded = Snapshot::decode(&snapshot.encode().unwrap()).unwrap();
-            assert_eq!(decoded, *snapshot, "{}", path.display());
+            assert_eq!(decoded, **snapshot, "{}", path.display());
         }
     }
 }

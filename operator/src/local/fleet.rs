@@ -1,24 +1,23 @@
-//! The nodes of all gateways: what each is to serve, who is ready, what `local.json` says of it. It publishes snapshots and starts the tasks
-//! that keep nodes running.
+//! All gateways of a run: which there are, who is ready, what `local.json` says of it.
 
 use std::{
     collections::BTreeMap,
     net::IpAddr,
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
 };
 
-use posthouse_channel::{Directory, control::FromNode};
+use posthouse_channel::{Channel, Directory, Look, read_once};
 use posthouse_compiler::{Claims, ObjectKey, Severity};
-use posthouse_config::{Snapshot, SnapshotHash};
-use posthouse_model::Timestamp;
-use tokio::sync::{mpsc, watch};
+use posthouse_config::Snapshot;
+use tokio::sync::mpsc;
 
 use super::{
-    node::{self, Event, Launch, NodeId, Order, Store, What},
+    event::Event,
+    gateway::{Gateway, Node, config_folder, key_folder},
+    node::Order,
     run::DRAIN,
-    sockets::{self, Sockets, Unbound, Wanted},
+    sockets::Unbound,
     state::{LocalListener, LocalNode, LocalRun, State},
 };
 use crate::{
@@ -51,6 +50,8 @@ pub(super) struct Fleet {
     state: State,
     events: mpsc::Sender<Event>,
     gateways: BTreeMap<ObjectKey, Gateway>,
+    /// What the run before had in force, until its gateway runs.
+    before: BTreeMap<ObjectKey, Arc<Snapshot>>,
     /// What `local.json` says; nothing until everything has been ready.
     written: Option<LocalRun>,
     is_ending: bool,
@@ -65,28 +66,6 @@ pub(super) struct Applied {
     pub(super) failures: Vec<Failure>,
 }
 
-#[derive(Debug)]
-struct Gateway {
-    directory: Directory,
-    /// The snapshot that holds, and its name; absent only until the first is published.
-    published: Option<(SnapshotHash, Arc<Snapshot>)>,
-    wanted: Vec<Wanted>,
-    nodes: Vec<Node>,
-    /// Its manifest is gone; its nodes are ending.
-    is_leaving: bool,
-}
-
-#[derive(Debug)]
-struct Node {
-    id: NodeId,
-    sockets: Arc<Sockets>,
-    /// Absent until it was started.
-    orders: Option<watch::Sender<Order>>,
-    /// The process that was ready last.
-    ready: Option<u32>,
-    has_ended: bool,
-}
-
 /// A listener of a gateway that could not be bound.
 #[derive(Debug)]
 pub(super) struct Closed {
@@ -95,9 +74,20 @@ pub(super) struct Closed {
 }
 
 impl Fleet {
-    /// No gateway yet.
-    pub(super) fn new(settings: Settings, state: State, events: mpsc::Sender<Event>) -> Self {
-        Self { settings, state, events, gateways: BTreeMap::new(), written: None, is_ending: false }
+    /// No gateway yet; what the run before left of these is read.
+    pub(super) async fn new(
+        settings: Settings,
+        state: State,
+        events: mpsc::Sender<Event>,
+        gateways: impl IntoIterator<Item = ObjectKey>,
+    ) -> Self {
+        let mut before = BTreeMap::new();
+        for key in gateways {
+            if let Some(snapshot) = last_snapshot(&state.gateway_folder(&key)).await {
+                before.insert(key, snapshot);
+            }
+        }
+        Self { settings, state, events, gateways: BTreeMap::new(), before, written: None, is_ending: false }
     }
 
     /// What holds for the whole run.
@@ -115,23 +105,15 @@ impl Fleet {
         self.state.write_claims(claims)
     }
 
-    /// The snapshot that a gateway goes by until another is published, be it from a run before.
-    pub(super) fn in_force(&self, key: &ObjectKey) -> Option<Arc<Snapshot>> {
-        let published = match self.gateways.get(key) {
-            Some(gateway) => gateway.published.clone(),
-            None => last_snapshot(&Directory::new(self.config_folder(key))),
-        };
-        published.map(|(_, snapshot)| snapshot)
-    }
-
-    fn config_folder(&self, key: &ObjectKey) -> PathBuf {
-        self.state.gateway_folder(key).join("config")
+    /// The snapshot that a gateway goes by until another is good, be it from a run before.
+    pub(super) fn in_force(&self, key: &ObjectKey) -> Option<&Arc<Snapshot>> {
+        self.gateways.get(key).map(Gateway::snapshot).or_else(|| self.before.get(key))
     }
 
     /// Makes the gateways what the manifests say: publishes snapshots, binds listeners, lets go of gateways that are gone. A gateway without
     /// a snapshot is refused as it is written now: it goes on with the last one it had, be it from a run before. New nodes wait for
     /// [`start`](Self::start).
-    pub(super) fn apply(&mut self, wanted: &BTreeMap<ObjectKey, Option<&Snapshot>>) -> Applied {
+    pub(super) fn apply(&mut self, wanted: &BTreeMap<ObjectKey, Option<&Arc<Snapshot>>>) -> Applied {
         let Applied { mut findings, mut failures } = Applied::default();
         for (key, gateway) in &mut self.gateways {
             if !wanted.contains_key(key) {
@@ -144,8 +126,9 @@ impl Fleet {
             match self.gateways.get_mut(key) {
                 Some(gateway) if gateway.is_leaving => {} // it comes back when its nodes have let go of its queue
                 Some(gateway) => {
-                    let published = snapshot.map(|snapshot| gateway.publish(key, snapshot, &self.settings));
-                    failures.extend(published.and_then(Result::err));
+                    if let Some(snapshot) = snapshot {
+                        gateway.want(snapshot, &self.settings);
+                    }
                 }
                 None if !self.settings.ephemeral_ports && !is_first => findings.push(Finding {
                     resource: Some(identity(key)),
@@ -164,11 +147,12 @@ impl Fleet {
         Applied { findings, failures }
     }
 
-    fn new_gateway(&self, key: &ObjectKey, snapshot: Option<&Snapshot>) -> Result<Option<Gateway>, Failure> {
-        let directory = Directory::create(self.config_folder(key))?;
-        let published = last_snapshot(&directory);
-        let last = published.as_ref().map(|(_, snapshot)| Arc::clone(snapshot));
-        let snapshot = match (snapshot, last.as_deref()) {
+    fn new_gateway(
+        &self,
+        key: &ObjectKey,
+        snapshot: Option<&Arc<Snapshot>>,
+    ) -> Result<Option<Gateway>, Failure> {
+        let snapshot = match (snapshot, self.before.get(key)) {
             (Some(snapshot), _) => snapshot,
             (None, Some(last)) => {
                 tracing::warn!(gateway = %key, "the gateway starts with the last configuration that was good");
@@ -176,78 +160,47 @@ impl Fleet {
             }
             (None, None) => return Ok(None),
         };
-        let nodes = (0..self.settings.nodes).map(|number| {
-            let id = NodeId { gateway: key.clone(), number };
-            let sockets = Sockets::with_metrics().map_err(|Unbound { name, address, error }| {
-                Failure::Listen { what: format!("{name} of {key}"), address, source: error }
-            })?;
-            Ok(Node { id, sockets: Arc::new(sockets), orders: None, ready: None, has_ended: false })
-        });
-        let nodes = nodes.collect::<Result<_, Failure>>()?;
-        let mut gateway = Gateway { directory, published, wanted: Vec::new(), nodes, is_leaving: false };
-        gateway.publish(key, snapshot, &self.settings)?;
-        Ok(Some(gateway))
+        let folder = self.state.gateway_folder(key);
+        Gateway::new(key, folder, Arc::clone(snapshot), &self.settings, &self.events).map(Some)
     }
 
     /// Binds what is not bound, and hands it to the nodes; says what stays closed.
     pub(super) fn bind(&mut self) -> Vec<Closed> {
-        let mut closed = Vec::new();
-        for (key, gateway) in self.gateways.iter_mut().filter(|(_, gateway)| !gateway.is_leaving) {
-            for node in &mut gateway.nodes {
-                let (sockets, unbound) = node.sockets.rebound(&gateway.wanted);
-                closed.extend(unbound.into_iter().map(|unbound| Closed { gateway: key.clone(), unbound }));
-                if !node.sockets.is_same(&sockets) {
-                    node.sockets = Arc::new(sockets);
-                }
-                if let Some((hash, _)) = &gateway.published {
-                    node.order(*hash);
-                }
-            }
-        }
-        closed
+        let staying = self.gateways.iter_mut().filter(|(_, gateway)| !gateway.is_leaving);
+        let closed = staying.flat_map(|(key, gateway)| {
+            gateway.bind().into_iter().map(|unbound| Closed { gateway: key.clone(), unbound })
+        });
+        closed.collect()
     }
 
     /// Starts the nodes that were never started.
     pub(super) fn start(&mut self) {
         for gateway in self.gateways.values_mut().filter(|gateway| !gateway.is_leaving) {
-            let Some((hash, _)) = gateway.published else { continue };
-            for node in gateway.nodes.iter_mut().filter(|node| node.orders.is_none()) {
-                let order = Order::Serve(Arc::clone(&node.sockets), hash);
-                let (orders, received) = watch::channel(order);
-                let folder = self.state.gateway_folder(&node.id.gateway);
-                let store = self.settings.redis.clone().map_or(Store::Embedded(folder), Store::Redis);
-                let launch = Launch {
-                    program: self.settings.program.clone(),
-                    id: node.id.clone(),
-                    config: gateway.directory.path().to_owned(),
-                    store,
-                    log_format: self.settings.log_format,
-                };
-                tokio::spawn(node::supervise(launch, received, self.events.clone()));
-                node.orders = Some(orders);
-            }
+            gateway.start(&self.settings, &self.events);
         }
     }
 
-    /// Takes in what happened to a node; whether a gateway is gone for good, so that one of its name may come again.
+    /// Takes in what happened; whether a gateway is gone for good, so that one of its name may come again.
     pub(super) fn take(&mut self, event: Event) -> bool {
-        let Event { id, what } = event;
-        let Some(gateway) = self.gateways.get_mut(&id.gateway) else { return false };
-        let Some(node) = gateway.nodes.get_mut(usize::from(id.number)) else { return false };
-        match what {
-            What::Ready(pid) => {
-                tracing::info!(node = %id, gateway = %id.gateway, pid, "node is ready");
-                node.ready = Some(pid);
+        match event {
+            Event::Node { id, what } => {
+                let Some(gateway) = self.gateways.get_mut(&id.gateway) else { return false };
+                gateway.take(id.number, what);
+                let is_gone = gateway.is_gone();
+                if is_gone {
+                    let gone = self.gateways.remove(&id.gateway);
+                    self.before.extend(gone.map(|gone| (id.gateway, Arc::clone(gone.snapshot()))));
+                }
+                self.write();
+                is_gone
             }
-            What::Said(said) => log(&id, said),
-            What::Ended(_) => node.has_ended = true,
+            Event::Gateway { gateway, told } => {
+                if let Some(gateway) = self.gateways.get_mut(&gateway) {
+                    gateway.hear(told);
+                }
+                false
+            }
         }
-        let is_gone = gateway.is_leaving && gateway.nodes.iter().all(|node| node.has_ended);
-        if is_gone {
-            self.gateways.remove(&id.gateway);
-        }
-        self.write();
-        is_gone
     }
 
     /// Writes `local.json` if it is to say something else, and only once all has been ready.
@@ -307,60 +260,12 @@ impl Fleet {
         for gateway in self.gateways.values_mut() {
             gateway.leave(order);
         }
-        self.gateways.retain(|_, gateway| !gateway.nodes.iter().all(|node| node.has_ended));
+        self.gateways.retain(|_, gateway| !gateway.is_gone());
     }
 
     /// Whether there is no gateway, or none any more.
     pub(super) fn is_empty(&self) -> bool {
         self.gateways.is_empty()
-    }
-}
-
-impl Gateway {
-    fn publish(&mut self, key: &ObjectKey, snapshot: &Snapshot, settings: &Settings) -> Result<(), Failure> {
-        let last = self.published.as_ref().map(|(_, snapshot)| &**snapshot);
-        let generation = generation(last, snapshot, now());
-        let snapshot = Snapshot { generation, ..snapshot.clone() };
-        let (encoded, hash) = snapshot
-            .encode_and_hash()
-            .map_err(|source| Failure::Encoding { gateway: key.to_string(), source })?;
-        self.directory.publish(&encoded)?;
-        self.wanted = sockets::wanted(&snapshot, settings.listen, settings.ephemeral_ports);
-        if self.published.as_ref().is_none_or(|(published, _)| *published != hash) {
-            tracing::info!(gateway = %key, snapshot = %hash, generation, "snapshot published");
-        }
-        self.published = Some((hash, Arc::new(snapshot)));
-        Ok(())
-    }
-
-    fn leave(&mut self, order: &Order) {
-        if self.is_leaving && !matches!(order, Order::Kill) {
-            return; // a second drain would only begin its time anew
-        }
-        self.is_leaving = true;
-        self.wanted.clear();
-        for node in &mut self.nodes {
-            match (&node.orders, node.sockets.without_listeners()) {
-                (Some(orders), sockets) => {
-                    orders.send_replace(order.clone());
-                    node.sockets = Arc::new(sockets); // nobody shall wait in one for a node that comes back
-                }
-                (None, _) => node.has_ended = true, // it never began
-            }
-        }
-    }
-}
-
-impl Node {
-    fn order(&self, hash: SnapshotHash) {
-        let Some(orders) = &self.orders else { return };
-        orders.send_if_modified(|order| {
-            let is_same = matches!(order, Order::Serve(sockets, told) if Arc::ptr_eq(sockets, &self.sockets) && *told == hash);
-            if !is_same {
-                *order = Order::Serve(Arc::clone(&self.sockets), hash);
-            }
-            !is_same
-        });
     }
 }
 
@@ -390,66 +295,10 @@ fn identity(gateway: &ObjectKey) -> Identity {
 }
 
 /// The last good snapshot of a run before.
-fn last_snapshot(directory: &Directory) -> Option<(SnapshotHash, Arc<Snapshot>)> {
-    let (hash, encoded) = directory.read_current().ok().flatten()?;
-    Some((hash, Arc::new(Snapshot::decode_verified(&encoded, hash).ok()?)))
-}
-
-fn now() -> Timestamp {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
-}
-
-/// The generation of a snapshot that is to be published: that of the last one if it says the same, else a greater one. The clock is in it so that
-/// a Redis that outlives this state still sees it grow.
-fn generation(last: Option<&Snapshot>, snapshot: &Snapshot, now: Timestamp) -> u64 {
-    match last {
-        Some(last) if Snapshot { generation: last.generation, ..snapshot.clone() } == *last => {
-            last.generation
-        }
-        Some(last) => now.0.max(last.generation + 1),
-        None => now.0,
-    }
-}
-
-fn log(id: &NodeId, said: FromNode) {
-    let gateway = &id.gateway;
-    match said {
-        FromNode::Ready => {}
-        FromNode::Applied { hash } => {
-            tracing::info!(node = %id, %gateway, snapshot = %hash, "snapshot applied");
-        }
-        FromNode::Refused { hash, resource, reason } => tracing::error!(
-            node = %id, %gateway, snapshot = %hash, resource,
-            "the node refuses the snapshot and goes on with the one before: {reason}"
-        ),
-        FromNode::Status(status) if status.ready => {
-            tracing::info!(node = %id, %gateway, "node takes mail again: {}", status.reason);
-        }
-        FromNode::Status(status) => {
-            tracing::warn!(node = %id, %gateway, "node takes no mail: {}", status.reason);
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use posthouse_config::{Gateway, ResourceName};
-
-    use super::*;
-
-    fn snapshot(hostname: &str, generation: u64) -> Snapshot {
-        let origin = ResourceName::new("mail", "edge").unwrap();
-        Snapshot { generation, ..Snapshot::new(Gateway::new(origin, hostname.parse().unwrap())) }
-    }
-
-    #[test]
-    fn a_generation_grows_with_each_change_and_only_then() {
-        let new = snapshot("b.example", 0);
-        assert_eq!(generation(None, &new, Timestamp(7)), 7);
-        assert_eq!(generation(Some(&snapshot("b.example", 5)), &new, Timestamp(7)), 5);
-        assert_eq!(generation(Some(&snapshot("a.example", 5)), &new, Timestamp(7)), 7);
-        let clock_went_back = generation(Some(&snapshot("a.example", 9)), &new, Timestamp(7));
-        assert_eq!(clock_went_back, 10);
+async fn last_snapshot(folder: &Path) -> Option<Arc<Snapshot>> {
+    let channel = Channel::Directory(Directory::new(config_folder(folder)));
+    match read_once(&channel, &key_folder(folder)).await.ok()? {
+        Look::New(assembled) => Some(Arc::clone(&assembled.snapshot)),
+        Look::Same | Look::Refused(_) => None,
     }
 }

@@ -1,17 +1,15 @@
 //! One node: started, told, watched, and started again when it dies, until it is to end. It runs a child process.
 
 use std::{
-    fmt, io,
+    io,
     os::fd::AsFd as _,
     path::PathBuf,
     process::{ExitStatus, Stdio},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use posthouse_channel::control::{self, ControlError, FromNode, OperatorEnd, ToNode};
-use posthouse_compiler::ObjectKey;
-use posthouse_config::SnapshotHash;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     process::{Child, Command},
@@ -19,8 +17,15 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use super::{backoff, sockets::Sockets};
+use super::{
+    backoff,
+    event::{Event, NodeId, What},
+    sockets::Sockets,
+};
 use crate::logging::Format;
+
+/// The variable that names the Redis to a node.
+const REDIS_URL: &str = "POSTHOUSE_REDIS_URL";
 
 /// A node that does not read its control socket for so long, or has closed it and lives on, is stuck: it is started again.
 const STUCK: Duration = Duration::from_secs(10);
@@ -28,67 +33,37 @@ const STUCK: Duration = Duration::from_secs(10);
 /// What a node may take beyond the time it was given to drain.
 const DRAIN_SLACK: Duration = Duration::from_secs(1);
 
-/// Which node.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct NodeId {
-    pub(super) gateway: ObjectKey,
-    pub(super) number: u16,
-}
-
-impl fmt::Display for NodeId {
-    /// The node's name: `edge-0`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.gateway.name, self.number)
-    }
-}
-
 /// How to start it.
 #[derive(Clone, Debug)]
 pub(super) struct Launch {
     pub(super) program: PathBuf,
     pub(super) id: NodeId,
-    /// The directory of its snapshots.
-    pub(super) config: PathBuf,
+    /// The folder of the sealing keys.
+    pub(super) keys: PathBuf,
+    /// The id of its queue.
+    pub(super) queue_id: String,
     pub(super) store: Store,
     pub(super) log_format: Format,
 }
 
-/// Where its queue is.
+/// Where its queue and its configuration are.
 #[derive(Clone, Debug)]
 pub(super) enum Store {
-    /// Embedded, in the gateway's folder.
-    Embedded(PathBuf),
-    /// In Redis.
+    /// The queue embedded in the gateway's folder, the configuration in a folder of it.
+    Embedded { folder: PathBuf, config: PathBuf },
+    /// Both in Redis.
     Redis(String),
 }
 
 /// What it is to do.
 #[derive(Clone, Debug)]
 pub(super) enum Order {
-    /// Serve these sockets by this snapshot.
-    Serve(Arc<Sockets>, SnapshotHash),
+    /// Serve these sockets; look for configuration where there were so many publications.
+    Serve(Arc<Sockets>, u64),
     /// End within this time, and do not come back.
     Drain(Duration),
     /// End at once, and do not come back.
     Kill,
-}
-
-/// What happened to it.
-#[derive(Debug)]
-pub(super) struct Event {
-    pub(super) id: NodeId,
-    pub(super) what: What,
-}
-
-/// What happened to a node.
-#[derive(Debug)]
-pub(super) enum What {
-    /// This process is ready.
-    Ready(u32),
-    /// It said something.
-    Said(FromNode),
-    /// It has ended for good; whether by itself.
-    Ended(bool),
 }
 
 /// Keeps the node running as ordered; returns when it has ended for good.
@@ -102,7 +77,11 @@ pub(super) async fn supervise(
     while matches!(*orders.borrow_and_update(), Order::Serve(..)) {
         let run = Run::start(&launch, orders.clone(), events.clone());
         let death = match run {
-            Ok(run) => run.watch().await,
+            Ok(run) => {
+                let death = run.watch().await;
+                let _ = events.send(Event::Node { id: launch.id.clone(), what: What::Died }).await;
+                death
+            }
             Err(error) => {
                 let program = launch.program.display();
                 tracing::error!(node = %launch.id, gateway = %launch.id.gateway, "{program} cannot be started: {error}");
@@ -121,19 +100,20 @@ pub(super) async fn supervise(
             }
         }
     }
-    let _ = events.send(Event { id: launch.id, what: What::Ended(ended_by_itself) }).await;
+    let _ = events.send(Event::Node { id: launch.id, what: What::Ended(ended_by_itself) }).await;
 }
 
 /// One process.
 struct Run {
     id: NodeId,
+    uid: String,
     child: Child,
     pid: u32,
     control: OperatorEnd,
     orders: watch::Receiver<Order>,
     events: mpsc::Sender<Event>,
     /// What it was told.
-    told: Option<(Arc<Sockets>, SnapshotHash)>,
+    told: Option<(Arc<Sockets>, u64)>,
     was_ready: bool,
     was_killed: bool,
     /// When it must be gone.
@@ -151,15 +131,20 @@ impl Run {
         orders: watch::Receiver<Order>,
         events: mpsc::Sender<Event>,
     ) -> io::Result<Self> {
-        let Launch { program, id, config, store, log_format } = launch;
+        let Launch { program, id, keys, queue_id, store, log_format } = launch;
         let (control, stdin) = control::pair().map_err(io::Error::other)?;
         let mut command = Command::new(program);
-        command.args(["run", "--gateway", &id.gateway.to_string(), "--node", &id.to_string(), "--config"]);
-        command.arg(config);
+        let uid = format!("{id}.{:x}", now_nanos());
+        command.args(["run", "--gateway", &id.gateway.to_string(), "--node", &id.to_string(), "--uid", &uid]);
+        command.args(["--queue-id", queue_id, "--keys"]).arg(keys);
         match store {
-            Store::Embedded(folder) => command.arg("--state").arg(folder),
-            Store::Redis(url) => command.arg("--redis").arg(url),
-        };
+            Store::Embedded { folder, config } => {
+                command.arg("--state").arg(folder).arg("--config").arg(config);
+            }
+            Store::Redis(url) => {
+                command.env(REDIS_URL, url); // it may hold a password, and everybody may read command lines
+            }
+        }
         command.args(["--log-format", log_format.name()]);
         command.stdin(Stdio::from(stdin)).stdout(Stdio::from(io::stderr().as_fd().try_clone_to_owned()?));
         // A group of its own: Ctrl-C reaches the operator only, which drains its nodes in order.
@@ -169,6 +154,7 @@ impl Run {
         tracing::info!(node = %id, gateway = %id.gateway, pid, "node started");
         Ok(Self {
             id: id.clone(),
+            uid,
             child,
             pid,
             control,
@@ -184,6 +170,7 @@ impl Run {
     /// Tells it what is ordered and hears what it says, until it is dead.
     async fn watch(mut self) -> Death {
         let mut is_heard = true;
+        self.say(What::Started(self.uid.clone())).await;
         self.tell().await;
         let status = loop {
             let deadline = self.deadline;
@@ -224,7 +211,7 @@ impl Run {
     async fn tell(&mut self) {
         let order = self.orders.borrow_and_update().clone();
         let told = match order {
-            Order::Serve(sockets, hash) => self.tell_to_serve(sockets, hash).await,
+            Order::Serve(sockets, news) => self.tell_to_serve(sockets, news).await,
             Order::Drain(within) => {
                 self.told = None; // our copies of the sockets: nobody shall wait in them for a node that comes back
                 self.deadline.get_or_insert(Instant::now() + within + DRAIN_SLACK);
@@ -248,18 +235,18 @@ impl Run {
         }
     }
 
-    async fn tell_to_serve(&mut self, sockets: Arc<Sockets>, hash: SnapshotHash) -> Result<(), ControlError> {
-        let (has_sockets, has_snapshot) = match &self.told {
-            Some((told, told_hash)) => (told.is_same(&sockets), *told_hash == hash),
-            None => (false, false),
+    async fn tell_to_serve(&mut self, sockets: Arc<Sockets>, news: u64) -> Result<(), ControlError> {
+        let (has_sockets, has_news) = match &self.told {
+            Some((told, told_news)) => (told.is_same(&sockets), *told_news == news),
+            None => (false, true), // it looks when it begins
         };
         if !has_sockets {
             self.send(ToNode::Listeners(sockets.listeners()?)).await?;
         }
-        if !has_snapshot {
-            self.send(ToNode::Snapshot { hash }).await?;
+        if !has_news {
+            self.send(ToNode::Look).await?;
         }
-        self.told = Some((sockets, hash));
+        self.told = Some((sockets, news));
         Ok(())
     }
 
@@ -269,15 +256,19 @@ impl Run {
     }
 
     async fn hear(&mut self, said: FromNode) {
-        let Self { id, pid, .. } = self;
         let what = match said {
             FromNode::Ready => {
                 self.was_ready = true;
-                What::Ready(*pid)
+                What::Ready(self.pid)
             }
-            said => What::Said(said),
+            FromNode::Reported => What::Reported,
+            FromNode::Status(status) => What::Status(status),
         };
-        let _ = self.events.send(Event { id: id.clone(), what }).await;
+        self.say(what).await;
+    }
+
+    async fn say(&self, what: What) {
+        let _ = self.events.send(Event::Node { id: self.id.clone(), what }).await;
     }
 
     fn terminate(&self) {
@@ -312,4 +303,9 @@ impl Run {
             Err(error) => tracing::error!(node = %id, gateway = %id.gateway, pid, "node is lost: {error}"),
         }
     }
+}
+
+/// A run's name has to differ from that of every other run of the node.
+fn now_nanos() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos()
 }

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    sync::Arc,
     time::Duration,
 };
 
@@ -18,8 +19,9 @@ use tokio::{
 
 use super::{
     edits::Edits,
+    event::{Event, What},
     fleet::{Closed, Fleet},
-    node::{Event, Order, What},
+    node::Order,
     watch::Watch,
 };
 use crate::{
@@ -250,7 +252,7 @@ impl Run {
             tokio::select! {
                 () = signals.next() => self.fleet.end(&Order::Kill),
                 Some(event) = events.recv() => {
-                    if matches!(event.what, What::Ended(false)) {
+                    if matches!(event, Event::Node { what: What::Ended(false), .. }) {
                         ending = Ending::Refused;
                     }
                     self.fleet.take(event);
@@ -271,17 +273,21 @@ enum Look {
 
 /// Judges what was read, with what is known from before.
 fn judge(reading: &Reading, claims: Claims, fleet: &Fleet) -> Judged {
-    let previous = gateways(reading).filter_map(|key| Some((key.clone(), fleet.in_force(key)?))).collect();
+    let previous =
+        gateways(reading).filter_map(|key| Some((key.clone(), Arc::clone(fleet.in_force(key)?)))).collect();
     manifests::judge(reading, &Context { claims, previous, ..Context::default() })
 }
 
-fn gateways(reading: &Reading) -> impl Iterator<Item = &ObjectKey> {
+pub(super) fn gateways(reading: &Reading) -> impl Iterator<Item = &ObjectKey> {
     let is_gateway = |document: &&Document| matches!(&document.item, Item::Ours(object) if matches!(**object, Object::MailGateway(_)));
     reading.documents.values().filter(is_gateway).map(|document| &document.identity.key)
 }
 
 /// Every gateway of ours that there is, with its snapshot; without one where it is refused as it is written now.
-fn wanted<'a>(reading: &Reading, compilation: &'a Compilation) -> BTreeMap<ObjectKey, Option<&'a Snapshot>> {
+fn wanted<'a>(
+    reading: &Reading,
+    compilation: &'a Compilation,
+) -> BTreeMap<ObjectKey, Option<&'a Arc<Snapshot>>> {
     let is_foreign = |key: &ObjectKey| {
         compilation.verdicts.iter().any(|verdict| {
             verdict.reason == posthouse_compiler::Reason::ForeignController && verdict.key == *key

@@ -8,9 +8,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{
-    ControlError, FromNode, Listeners, ListeningSocket, MAX_FRAME, MAX_SOCKETS, SnapshotHash, ToNode,
-};
+use super::{ControlError, FromNode, Listeners, ListeningSocket, MAX_FRAME, MAX_SOCKETS, ToNode};
 
 /// A message of one direction. Only this crate's two directions are messages.
 pub trait Message: Sized + sealed::Sealed {
@@ -44,7 +42,7 @@ impl Message for FromNode {
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 enum ToNodeLine {
     Listeners { sockets: Vec<SocketLine>, metrics: SocketAddr },
-    Snapshot { hash: SnapshotHash },
+    Look,
     Drain { within_ms: u64 },
 }
 
@@ -72,7 +70,7 @@ impl Message for ToNode {
                 descriptors.push(OwnedFd::from(metrics));
                 ToNodeLine::Listeners { sockets: lines, metrics: metrics_address }
             }
-            Self::Snapshot { hash } => ToNodeLine::Snapshot { hash },
+            Self::Look => ToNodeLine::Look,
             Self::Drain { within_ms } => ToNodeLine::Drain { within_ms },
         };
         Ok((line(&frame)?, descriptors))
@@ -90,7 +88,7 @@ impl Message for ToNode {
                     .collect::<Result<_, ControlError>>()?;
                 Self::Listeners(Listeners { sockets, metrics: take(arrived, metrics)? })
             }
-            ToNodeLine::Snapshot { hash } => Self::Snapshot { hash },
+            ToNodeLine::Look => Self::Look,
             ToNodeLine::Drain { within_ms } => Self::Drain { within_ms },
         })
     }

@@ -29,22 +29,16 @@ fn listeners(names: &[&str]) -> Listeners {
 #[tokio::test]
 async fn both_sides_hear_what_the_other_says() {
     let (mut operator, mut node) = ends();
-    let hash = SnapshotHash::of(b"x");
-    operator.sender.send(ToNode::Snapshot { hash }).await.unwrap();
+    operator.sender.send(ToNode::Look).await.unwrap();
     operator.sender.send(ToNode::Drain { within_ms: 7 }).await.unwrap();
     let heard = node.receiver.receive().await.unwrap();
-    assert!(matches!(heard, Some(ToNode::Snapshot { hash: heard }) if heard == hash));
+    assert!(matches!(heard, Some(ToNode::Look)));
     assert!(matches!(node.receiver.receive().await.unwrap(), Some(ToNode::Drain { within_ms: 7 })));
 
     let said = [
         FromNode::Ready,
-        FromNode::Applied { hash },
-        FromNode::Refused {
-            hash,
-            resource: Some("spec.listeners[0]".to_owned()),
-            reason: "a reason\nin two lines".to_owned(),
-        },
-        FromNode::Status(Status { ready: false, reason: "the store is unreachable".to_owned() }),
+        FromNode::Reported,
+        FromNode::Status(Status { ready: false, reason: "a reason\nin two lines".to_owned() }),
     ];
     for message in &said {
         node.sender.send(message.clone()).await.unwrap();
@@ -115,19 +109,18 @@ async fn a_client_that_connects_between_two_nodes_waits_for_the_second() {
 #[tokio::test]
 async fn frames_before_and_after_the_sockets_keep_their_order() {
     let (mut operator, mut node) = ends();
-    let hash = SnapshotHash::of(b"x");
-    operator.sender.send(ToNode::Snapshot { hash }).await.unwrap();
+    operator.sender.send(ToNode::Look).await.unwrap();
     operator.sender.send(ToNode::Listeners(listeners(&["one"]))).await.unwrap();
-    operator.sender.send(ToNode::Snapshot { hash }).await.unwrap();
+    operator.sender.send(ToNode::Look).await.unwrap();
     operator.sender.send(ToNode::Listeners(listeners(&["two", "three"]))).await.unwrap();
     let mut seen = Vec::new();
     for _ in 0..4 {
         match node.receiver.receive().await.unwrap().unwrap() {
             ToNode::Listeners(set) => seen.extend(set.sockets.into_iter().map(|socket| socket.name)),
-            _ => seen.push("snapshot".to_owned()),
+            _ => seen.push("look".to_owned()),
         }
     }
-    assert_eq!(seen, ["snapshot", "one", "snapshot", "two", "three"]);
+    assert_eq!(seen, ["look", "one", "look", "two", "three"]);
 }
 
 #[tokio::test]

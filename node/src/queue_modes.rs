@@ -1,14 +1,12 @@
-//! Putting a snapshot in force: read, checked, swapped in one step; then the modes of its queues are told to the store, and what a queue held
-//! that is Online now is set free.
+//! The modes of queues: told to the store when a snapshot comes into force, and what a queue held that is Online now is set free. Only what
+//! changed since the snapshot that was told before is told: a queue's mode carries the generation of the snapshot that set it.
 
 use std::{sync::Arc, time::Duration};
 
-use posthouse_channel::Directory;
-use posthouse_config::{Snapshot, SnapshotHash};
 use posthouse_model::QueueName;
 use posthouse_queue::{HoldReason, QueueMode, Release, ReleaseId, ReleaseScope, StoreError};
 use sha2::{Digest, Sha256};
-use tokio::time;
+use tokio::{sync::watch, time};
 
 use crate::{events, node::Node, policy::Policy};
 
@@ -22,35 +20,31 @@ const AGAIN_AFTER: Duration = Duration::from_secs(1);
 const MODE_REASONS: [HoldReason; 3] =
     [HoldReason::OnRequest, HoldReason::Scheduled, HoldReason::Connectivity];
 
-/// Reads the snapshot of this hash and puts it in force; an error is the reason why the one before stays.
-pub fn apply(node: &Arc<Node>, directory: &Directory, hash: SnapshotHash) -> Result<(), String> {
-    if node.policy().is_some_and(|policy| policy.hash == hash) {
-        return Ok(());
-    }
-    let encoded = directory.read(hash).map_err(|error| error.to_string())?;
-    let snapshot = Snapshot::decode(&encoded).map_err(|error| error.to_string())?;
-    let policy = Arc::new(Policy::new(snapshot, hash));
-    let before = node.set_policy(Arc::clone(&policy));
-    events::SnapshotApplied { hash: &hash }.emit();
-    tokio::spawn(tell_store(Arc::clone(node), policy, before));
-    Ok(())
-}
-
-/// Sees the store through the change, however long it is away, unless a newer snapshot has come.
-async fn tell_store(node: Arc<Node>, policy: Arc<Policy>, before: Option<Arc<Policy>>) {
+/// Sees the store through every change, however long it is away; ends with whoever puts snapshots in force.
+pub async fn tell(node: Arc<Node>, mut policies: watch::Receiver<Option<Arc<Policy>>>) {
     // Before the first heartbeat the store's clock is not known, and a release would be dated wrongly.
     let mut writable = node.presence.watch_writable();
     if writable.wait_for(|_| node.presence.answers()).await.is_err() {
         return;
     }
+    let mut told: Option<Arc<Policy>> = None;
     loop {
-        if node.policy().is_none_or(|current| current.hash != policy.hash) {
-            return; // the newer one tells the store itself
-        }
-        match set_modes(&node, &policy, before.as_deref()).await {
-            Ok(()) => return,
+        let Some(policy) = policies.borrow_and_update().clone() else {
+            match policies.changed().await {
+                Ok(()) => continue,
+                Err(_) => return,
+            }
+        };
+        match set_modes(&node, &policy, told.as_deref()).await {
+            Ok(()) => {
+                told = Some(policy);
+                if policies.changed().await.is_err() {
+                    return;
+                }
+            }
             Err(error) => {
                 events::StoreTrouble { doing: "set the modes of queues", error: &error }.emit();
+                told = None; // who knows how much of it was done
                 time::sleep(AGAIN_AFTER).await;
             }
         }
@@ -58,20 +52,27 @@ async fn tell_store(node: Arc<Node>, policy: Arc<Policy>, before: Option<Arc<Pol
 }
 
 async fn set_modes(node: &Node, policy: &Policy, before: Option<&Policy>) -> Result<(), StoreError> {
-    let generation = policy.snapshot.generation;
-    let mut modes: Vec<(QueueName, QueueMode)> = policy.queue_modes().collect();
+    let snapshot = &policy.snapshot;
+    let is_new = |name: &QueueName, mode: &QueueMode| {
+        before
+            .and_then(|before| before.snapshot.queue(name).map(|_| before.queue_mode(name)))
+            .is_none_or(|before| before.hold != mode.hold)
+    };
+    let mut modes: Vec<(QueueName, QueueMode)> =
+        policy.queue_modes().filter(|(name, mode)| is_new(name, mode)).collect();
     // A queue that is gone holds nothing any more: what it held drains by the route in its entries.
-    let gone = before
-        .into_iter()
-        .flat_map(Policy::queue_modes)
-        .filter(|(name, _)| policy.snapshot.queue(name).is_none());
-    modes.extend(gone.map(|(name, _)| (name, QueueMode { hold: None, generation })));
+    let gone =
+        before.into_iter().flat_map(Policy::queue_modes).filter(|(name, _)| snapshot.queue(name).is_none());
+    modes.extend(gone.map(|(name, _)| (name, QueueMode { hold: None, generation: snapshot.generation })));
     for part in modes.chunks(MODES) {
         node.store.set_queue_modes(part).await?;
     }
+    if modes.is_empty() || node.store.counts(None).await?.held == 0 {
+        return Ok(());
+    }
     for (name, mode) in &modes {
         for reason in MODE_REASONS.into_iter().filter(|reason| mode.hold != Some(*reason)) {
-            free(node, name, reason, generation).await?;
+            free(node, name, reason, snapshot.generation).await?;
         }
     }
     Ok(())

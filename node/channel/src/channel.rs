@@ -1,0 +1,124 @@
+//! The channel of one gateway: pieces, a pointer, reports; over a folder or over Redis. What moves is the same, and so is what it promises.
+//!
+//! The pointer moves in one step, only forward, and only to a snapshot whose index is there. A reader may find that a piece is gone (it was
+//! collected, or lost): then it looks at the pointer again.
+
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    path::PathBuf,
+};
+
+use posthouse_config::{ChunkName, Epoch, Pointer, Publication};
+
+use crate::{Directory, RedisChannel, Report};
+
+/// Where the pieces of one gateway's snapshots are.
+#[derive(Clone, Debug)]
+pub enum Channel {
+    /// In a folder of this machine. Its calls block for the time of a small file.
+    Directory(Directory),
+    /// In Redis.
+    Redis(RedisChannel),
+}
+
+/// What came of an attempt to move the pointer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Moved {
+    /// It names this publication now.
+    Forward,
+    /// It names one that is not older: somebody else published meanwhile.
+    Outdated(Epoch),
+}
+
+/// Why the channel does not answer, or not as it should.
+#[derive(Debug, thiserror::Error)]
+pub enum ChannelError {
+    /// The file system refused.
+    #[error("{}: cannot {doing}: {source}", path.display())]
+    Io {
+        /// What was tried: `read`, `write` …
+        doing: &'static str,
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Redis cannot be asked, or does not do it.
+    #[error("the configuration's Redis: {0}")]
+    Redis(String),
+    /// What is there is not what belongs there.
+    #[error("{what} is damaged: {why}; it is written anew with the next publication")]
+    Damaged {
+        /// The pointer or a report.
+        what: String,
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl Channel {
+    /// What the pointer names; nothing where nothing was published yet.
+    pub async fn pointer(&self) -> Result<Option<Pointer>, ChannelError> {
+        match self {
+            Self::Directory(directory) => directory.pointer(),
+            Self::Redis(redis) => redis.pointer().await,
+        }
+    }
+
+    /// The pieces of these names that are there, as they are: nothing of them is checked.
+    pub async fn fetch(&self, names: &[ChunkName]) -> Result<HashMap<ChunkName, Vec<u8>>, ChannelError> {
+        match self {
+            Self::Directory(directory) => directory.fetch(names),
+            Self::Redis(redis) => redis.fetch(names).await,
+        }
+    }
+
+    /// Uploads the fresh pieces of a publication, then moves the pointer to it and tells those who listen. Doing it twice is doing it once.
+    pub async fn publish(&self, publication: &Publication) -> Result<Moved, ChannelError> {
+        match self {
+            Self::Directory(directory) => directory.publish(publication),
+            Self::Redis(redis) => redis.publish(publication).await,
+        }
+    }
+
+    /// The names of the pieces that are there.
+    pub async fn names(&self) -> Result<HashSet<ChunkName>, ChannelError> {
+        match self {
+            Self::Directory(directory) => directory.names(),
+            Self::Redis(redis) => redis.names().await,
+        }
+    }
+
+    /// Removes all pieces but these, if the pointer is still this one.
+    pub async fn collect(&self, pointer: &Pointer, keep: &HashSet<ChunkName>) -> Result<(), ChannelError> {
+        match self {
+            Self::Directory(directory) => directory.collect(pointer, keep),
+            Self::Redis(redis) => redis.collect(pointer, keep).await,
+        }
+    }
+
+    /// Replaces a node's report.
+    pub async fn report(&self, report: &Report) -> Result<(), ChannelError> {
+        match self {
+            Self::Directory(directory) => directory.report(report),
+            Self::Redis(redis) => redis.report(report).await,
+        }
+    }
+
+    /// All reports, in no order. One that is damaged is as if it was not there.
+    pub async fn reports(&self) -> Result<Vec<Report>, ChannelError> {
+        match self {
+            Self::Directory(directory) => directory.reports(),
+            Self::Redis(redis) => redis.reports().await,
+        }
+    }
+
+    /// Removes the reports of runs that are over.
+    pub async fn forget(&self, uids: &[String]) -> Result<(), ChannelError> {
+        match self {
+            Self::Directory(directory) => directory.forget(uids),
+            Self::Redis(redis) => redis.forget(uids).await,
+        }
+    }
+}

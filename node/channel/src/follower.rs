@@ -1,0 +1,139 @@
+//! A node's side: it follows the pointer, takes what it can verify, and says what it runs or why not. I/O by its channel.
+
+use std::sync::Arc;
+
+use posthouse_config::{Assembled, Assembly, ChunkName, Pointer, Refusal, SealingKey};
+use tokio::task::{JoinError, spawn_blocking};
+
+use crate::{Applied, Channel, ChannelError, KeyFolder, KeyFolderError, Refused, Report};
+
+/// How often a pointer that moves while its pieces are read is followed in one look.
+const ROUNDS: usize = 8;
+
+/// Follows one gateway's configuration.
+#[derive(Debug)]
+pub struct Follower {
+    channel: Channel,
+    keys: KeyFolder,
+    held: Option<Arc<Assembled>>,
+    report: Report,
+    /// The report as the channel has it.
+    reported: Option<Report>,
+}
+
+/// What a look found.
+#[derive(Debug)]
+pub enum Look {
+    /// Nothing new.
+    Same,
+    /// A snapshot that is verified whole. It counts as applied once that is [said](Follower::applied).
+    New(Arc<Assembled>),
+    /// One that is refused, and was not before: what is held stays.
+    Refused(Refused),
+}
+
+/// Why it could not look.
+#[derive(Debug, thiserror::Error)]
+pub enum FollowError {
+    /// The channel.
+    #[error(transparent)]
+    Channel(#[from] ChannelError),
+    /// The keys.
+    #[error(transparent)]
+    Keys(#[from] KeyFolderError),
+    /// Reading panicked: an error of ours.
+    #[error("the snapshot could not be read: {0}")]
+    Broken(#[from] JoinError),
+}
+
+/// What a channel holds now, for who does not follow it.
+pub async fn read_once(channel: &Channel, keys: &KeyFolder) -> Result<Look, FollowError> {
+    Follower::new(channel.clone(), keys.clone(), String::new(), String::new()).look().await
+}
+
+impl Follower {
+    /// A follower that holds nothing yet, for this run of a node.
+    #[must_use]
+    pub fn new(channel: Channel, keys: KeyFolder, uid: String, node: String) -> Self {
+        Self { channel, keys, held: None, report: Report::new(uid, node), reported: None }
+    }
+
+    /// Where it looks.
+    #[must_use]
+    pub fn channel(&self) -> &Channel {
+        &self.channel
+    }
+
+    /// Looks where the pointer is now. What is not newer than what is held is left alone: a Redis that comes back from a copy gets the newer one
+    /// from the operator.
+    pub async fn look(&mut self) -> Result<Look, FollowError> {
+        let keys: Arc<[SealingKey]> = self.keys.read()?.into();
+        self.report.keys = keys.iter().map(SealingKey::id).collect();
+        for _ in 0..ROUNDS {
+            let Some(pointer) = self.channel.pointer().await? else { return Ok(Look::Same) };
+            if self.held.as_ref().is_some_and(|held| pointer.epoch <= held.pointer.epoch) {
+                return Ok(Look::Same);
+            }
+            let refusal = match self.read(pointer, &keys).await? {
+                Ok(assembled) => return Ok(Look::New(Arc::new(assembled))),
+                Err(refusal) => refusal,
+            };
+            // It was collected while it was read, for a newer one is there?
+            if refusal.may_pass() && self.channel.pointer().await? != Some(pointer) {
+                continue;
+            }
+            let refused = Refused::new(&pointer, refusal.resource(), refusal.to_string(), refusal.may_pass());
+            return Ok(self.refuse(refused));
+        }
+        Ok(Look::Same) // it moves faster than it can be read: the next look finds it
+    }
+
+    /// Notes a refusal; new only if it was not said before.
+    pub fn refuse(&mut self, refused: Refused) -> Look {
+        if self.report.refused.as_ref() == Some(&refused) {
+            return Look::Same;
+        }
+        self.report.refused = Some(refused.clone());
+        Look::Refused(refused)
+    }
+
+    /// Notes that a snapshot is in force.
+    pub fn applied(&mut self, assembled: Arc<Assembled>) {
+        self.report.applied = Some(Applied::from(&assembled.pointer));
+        self.report.refused = None;
+        self.held = Some(assembled);
+    }
+
+    /// Says what there is to say, if that is not what was said last. Whether it said something.
+    pub async fn say(&mut self) -> Result<bool, ChannelError> {
+        if self.reported.as_ref() == Some(&self.report) {
+            return Ok(false);
+        }
+        self.channel.report(&self.report).await?;
+        self.reported = Some(self.report.clone());
+        Ok(true)
+    }
+
+    /// Forgets what was said: the channel may have lost it.
+    pub fn say_again(&mut self) {
+        self.reported = None;
+    }
+
+    async fn read(
+        &self,
+        pointer: Pointer,
+        keys: &Arc<[SealingKey]>,
+    ) -> Result<Result<Assembled, Refusal>, FollowError> {
+        let index = ChunkName::from(pointer.index);
+        let sealed = self.channel.fetch(&[index]).await?;
+        let Some(sealed) = sealed.get(&index) else { return Ok(Err(Refusal::Missing(index))) };
+        let assembly = match Assembly::open(pointer, sealed, keys) {
+            Ok(assembly) => assembly,
+            Err(refusal) => return Ok(Err(refusal)),
+        };
+        let pieces = self.channel.fetch(&assembly.wanted(self.held.as_deref())).await?;
+        let (keys, held) = (Arc::clone(keys), self.held.clone());
+        // The first one may be large; sessions go on meanwhile.
+        Ok(spawn_blocking(move || assembly.assemble(&pieces, &keys, held.as_deref())).await?)
+    }
+}

@@ -1,0 +1,83 @@
+//! The folder of a gateway's sealing keys: a Secret that is mounted, or a folder of the state. It reads files, and makes the first key.
+//!
+//! Each file is a key, named by a number; the greatest is the newest. A rotation adds the next number, and takes the old one away once nothing
+//! is sealed with it any more.
+
+use std::path::{Path, PathBuf};
+
+use aws_lc_rs::rand;
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use posthouse_config::{KEY_LENGTH, SealingKey};
+
+use crate::{
+    ChannelError,
+    directory::{failed, files, make_folder, read_bounded, replace},
+};
+
+/// Enough for a key in base64 with white space around it.
+const KEY_FILE: usize = 256;
+
+/// The keys of one gateway.
+#[derive(Clone, Debug)]
+pub struct KeyFolder {
+    path: PathBuf,
+}
+
+/// Why there is no key.
+#[derive(Debug, thiserror::Error)]
+pub enum KeyFolderError {
+    /// The folder or a file cannot be read.
+    #[error(transparent)]
+    Unreadable(#[from] ChannelError),
+    /// A file holds no key.
+    #[error("{}: {why}", path.display())]
+    NoKey {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: posthouse_config::ParseKeyError,
+    },
+    /// There is no file with a key.
+    #[error("{}: there is no sealing key in this folder: a key is a file whose name is a number", .0.display())]
+    Empty(PathBuf),
+}
+
+impl KeyFolder {
+    /// The keys in this folder.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Where they are.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// All keys, the newest first; at least one. A file that holds none is an error: nobody shall think that a key is in use which is not.
+    pub fn read(&self) -> Result<Vec<SealingKey>, KeyFolderError> {
+        let mut keys = Vec::new();
+        for path in files(&self.path)? {
+            // A mounted Secret has names that begin with a dot beside its keys.
+            let number = path.file_name().and_then(|name| name.to_str()?.parse::<u64>().ok());
+            let Some(number) = number else { continue };
+            let Some(text) = read_bounded(&path, KEY_FILE)? else { continue };
+            let key = SealingKey::parse(&String::from_utf8_lossy(&text));
+            keys.push((number, key.map_err(|why| KeyFolderError::NoKey { path, why })?));
+        }
+        keys.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
+        if keys.is_empty() {
+            return Err(KeyFolderError::Empty(self.path.clone()));
+        }
+        Ok(keys.into_iter().map(|(_, key)| key).collect())
+    }
+
+    /// Makes the first key of a folder that has none.
+    pub fn create(&self) -> Result<(), KeyFolderError> {
+        make_folder(&self.path)?;
+        let path = self.path.join("1");
+        let mut octets = [0; KEY_LENGTH];
+        rand::fill(&mut octets)
+            .map_err(|_| failed("make the key", &path)(std::io::Error::other("no randomness")))?;
+        Ok(replace(&path, format!("{}\n", STANDARD.encode(octets)).as_bytes(), true)?)
+    }
+}

@@ -1,0 +1,158 @@
+//! Follows the configuration: what the channel has is verified, made ready and swapped in as one step, and what became of it is reported. What
+//! is under way keeps the policy that it began with.
+
+use std::sync::Arc;
+
+use posthouse_channel::{Channel, Follower, KeyFolder, Look, News, Refused};
+use posthouse_config::Assembled;
+use tokio::{
+    sync::{Notify, watch},
+    task::{JoinHandle, spawn_blocking},
+};
+
+use crate::{events, node::Node, policy::Policy};
+
+/// Where a node's configuration comes from, and as whom it answers.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    /// The channel.
+    pub channel: Channel,
+    /// The keys that open it.
+    pub keys: KeyFolder,
+    /// This run of the node.
+    pub uid: String,
+    /// The node's name.
+    pub node: String,
+    /// The id of the queue that is open: a snapshot for another one is not for this node.
+    pub queue_id: String,
+}
+
+/// The task that follows; it ends with this.
+pub struct Configuration {
+    hint: Arc<Notify>,
+    reported: watch::Receiver<u64>,
+    task: JoinHandle<()>,
+}
+
+impl Configuration {
+    /// Begins to follow.
+    #[must_use]
+    pub fn follow(origin: Origin, node: Arc<Node>, policies: watch::Sender<Option<Arc<Policy>>>) -> Self {
+        let hint = Arc::new(Notify::new());
+        let (told, reported) = watch::channel(0);
+        let Origin { channel, keys, uid, node: name, queue_id } = origin;
+        let following = Following {
+            follower: Follower::new(channel, keys, uid, name),
+            queue_id,
+            node,
+            policies,
+            said: String::new(),
+        };
+        let task = tokio::spawn(following.run(Arc::clone(&hint), told));
+        Self { hint, reported, task }
+    }
+
+    /// Somebody says that there may be something new.
+    pub fn hint(&self) {
+        self.hint.notify_one();
+    }
+
+    /// Changes with every report.
+    #[must_use]
+    pub fn reported(&self) -> watch::Receiver<u64> {
+        self.reported.clone()
+    }
+}
+
+impl Drop for Configuration {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+struct Following {
+    follower: Follower,
+    queue_id: String,
+    node: Arc<Node>,
+    policies: watch::Sender<Option<Arc<Policy>>>,
+    /// The last trouble that was said.
+    said: String,
+}
+
+impl Following {
+    async fn run(mut self, hint: Arc<Notify>, told: watch::Sender<u64>) {
+        let mut news = News::of_pointer(self.follower.channel());
+        loop {
+            self.step(&told).await;
+            tokio::select! {
+                () = hint.notified() => {}
+                () = news.next() => {}
+            }
+        }
+    }
+
+    async fn step(&mut self, told: &watch::Sender<u64>) {
+        let looked = match self.follower.look().await {
+            Ok(look) => {
+                self.take(look).await;
+                Ok(())
+            }
+            Err(error) => Err(error.to_string()),
+        };
+        let said = match looked {
+            Ok(()) => self.follower.say().await.map_err(|error| error.to_string()),
+            trouble => trouble.map(|()| false),
+        };
+        match said {
+            Ok(has_said) => {
+                self.said.clear();
+                if has_said {
+                    told.send_modify(|count| *count = count.wrapping_add(1));
+                }
+            }
+            Err(trouble) if trouble != self.said => {
+                events::ConfigurationAway { error: &trouble }.emit();
+                self.follower.say_again(); // it may have lost what was said
+                self.said = trouble;
+            }
+            Err(_) => {}
+        }
+    }
+
+    async fn take(&mut self, look: Look) {
+        let refused = match look {
+            Look::Same => return,
+            Look::Refused(refused) => refused,
+            Look::New(assembled) => match self.put_in_force(assembled).await {
+                Ok(()) => return,
+                Err(refused) => match self.follower.refuse(refused) {
+                    Look::Refused(refused) => refused,
+                    Look::Same | Look::New(_) => return,
+                },
+            },
+        };
+        let Refused { epoch, resource, reason, .. } = &refused;
+        events::SnapshotRefused { epoch, resource: resource.as_deref(), reason }.emit();
+    }
+
+    async fn put_in_force(&mut self, assembled: Arc<Assembled>) -> Result<(), Refused> {
+        let refused = |reason| Refused::new(&assembled.pointer, None, reason, false);
+        let meant = &assembled.snapshot.gateway.queue.id;
+        if **meant != *self.queue_id {
+            return Err(refused(format!(
+                "it is for the queue {meant:?}, and this node serves {:?}",
+                self.queue_id
+            )));
+        }
+        let made = {
+            let assembled = Arc::clone(&assembled);
+            spawn_blocking(move || Arc::new(Policy::new(&assembled))).await
+        };
+        let policy = made.map_err(|error| refused(format!("it cannot be made ready: {error}")))?;
+        self.node.set_policy(Arc::clone(&policy));
+        self.policies.send_replace(Some(policy));
+        events::SnapshotApplied { hash: &assembled.pointer.index, epoch: &assembled.pointer.epoch }.emit();
+        self.follower.applied(assembled);
+        Ok(())
+    }
+}

@@ -1,0 +1,300 @@
+//! One gateway of a run: what it is to be, its nodes, what they say. It binds sockets; tasks of their own publish and keep nodes running.
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+
+use posthouse_channel::{Channel, Directory, KeyFolder, Published, Publisher, RedisChannel, Report};
+use posthouse_compiler::ObjectKey;
+use posthouse_config::Snapshot;
+use tokio::sync::{mpsc, watch};
+
+use super::{
+    event::{Event, NodeId, Told, What},
+    fleet::Settings,
+    node::{self, Launch, Order, Store},
+    publishing::Publishing,
+    sockets::{self, Sockets, Unbound, Wanted},
+};
+use crate::failure::Failure;
+
+/// How often the leader changed: a local run has no other, and its state has a lock.
+const TRANSITIONS: u64 = 0;
+
+/// A gateway that runs.
+#[derive(Debug)]
+pub(super) struct Gateway {
+    key: ObjectKey,
+    /// The gateway's part of the state.
+    folder: PathBuf,
+    /// The last good snapshot, published or about to be.
+    snapshot: Arc<Snapshot>,
+    publishing: Publishing,
+    /// What the nodes are to run, once that is there for them.
+    pub(super) published: Option<Published>,
+    /// Publications so far in this run.
+    news: u64,
+    /// What the nodes report.
+    pub(super) reports: Vec<Report>,
+    /// Why nothing can be published just now.
+    pub(super) trouble: Option<String>,
+    pub(super) wanted: Vec<Wanted>,
+    pub(super) nodes: Vec<Node>,
+    /// Its manifest is gone; its nodes are ending.
+    pub(super) is_leaving: bool,
+}
+
+/// A node of it.
+#[derive(Debug)]
+pub(super) struct Node {
+    pub(super) id: NodeId,
+    pub(super) sockets: Arc<Sockets>,
+    /// Absent until it was started.
+    orders: Option<watch::Sender<Order>>,
+    /// This run of it; none between two.
+    uid: Option<String>,
+    /// The process that was ready last.
+    pub(super) ready: Option<u32>,
+    /// Whether the run that is under way has been ready.
+    pub(super) is_ready: bool,
+    /// Why it takes no mail, where it says so itself.
+    pub(super) trouble: Option<String>,
+    pub(super) has_ended: bool,
+}
+
+/// Where the parts of a gateway's state are.
+pub(super) fn config_folder(folder: &std::path::Path) -> PathBuf {
+    folder.join("config")
+}
+
+/// Its sealing keys.
+pub(super) fn key_folder(folder: &std::path::Path) -> KeyFolder {
+    KeyFolder::new(folder.join("keys"))
+}
+
+impl Gateway {
+    /// A gateway with its first snapshot; its nodes wait for [`start`](Self::start).
+    pub(super) fn new(
+        key: &ObjectKey,
+        folder: PathBuf,
+        snapshot: Arc<Snapshot>,
+        settings: &Settings,
+        events: &mpsc::Sender<Event>,
+    ) -> Result<Self, Failure> {
+        let keys = key_folder(&folder);
+        if keys.read().is_err_and(|error| matches!(error, posthouse_channel::KeyFolderError::Empty(_))) {
+            keys.create()?;
+        }
+        // The folder is always one of them: what the run after this one knows of this one.
+        let own = Channel::Directory(Directory::create(config_folder(&folder))?);
+        let mut channels = Vec::with_capacity(2);
+        if let Some(url) = &settings.redis {
+            channels.push(Channel::Redis(RedisChannel::new(url, &snapshot.gateway.queue.id)?));
+        }
+        channels.push(own);
+        let nodes = (0..settings.nodes).map(|number| {
+            let id = NodeId { gateway: key.clone(), number };
+            let sockets = Sockets::with_metrics().map_err(|Unbound { name, address, error }| {
+                Failure::Listen { what: format!("{name} of {key}"), address, source: error }
+            })?;
+            Ok(Node::new(id, sockets))
+        });
+        let nodes = nodes.collect::<Result<_, Failure>>()?;
+        let publisher = Publisher::new(channels, keys, TRANSITIONS);
+        let publishing = Publishing::start(key.clone(), publisher, Arc::clone(&snapshot), events.clone());
+        Ok(Self {
+            key: key.clone(),
+            folder,
+            wanted: sockets::wanted(&snapshot, settings.listen, settings.ephemeral_ports),
+            snapshot,
+            publishing,
+            published: None,
+            news: 0,
+            reports: Vec::new(),
+            trouble: None,
+            nodes,
+            is_leaving: false,
+        })
+    }
+
+    /// The last good snapshot.
+    pub(super) fn snapshot(&self) -> &Arc<Snapshot> {
+        &self.snapshot
+    }
+
+    /// From now on it is to be this.
+    pub(super) fn want(&mut self, snapshot: &Arc<Snapshot>, settings: &Settings) {
+        self.wanted = sockets::wanted(snapshot, settings.listen, settings.ephemeral_ports);
+        self.snapshot = Arc::clone(snapshot);
+        self.publishing.want(snapshot);
+    }
+
+    /// Binds what is not bound, and hands it to the nodes; what stays closed.
+    pub(super) fn bind(&mut self) -> Vec<Unbound> {
+        let mut closed = Vec::new();
+        for node in &mut self.nodes {
+            let (sockets, unbound) = node.sockets.rebound(&self.wanted);
+            closed.extend(unbound);
+            if !node.sockets.is_same(&sockets) {
+                node.sockets = Arc::new(sockets);
+            }
+            node.order(self.news);
+        }
+        closed
+    }
+
+    /// Starts the nodes that were never started.
+    pub(super) fn start(&mut self, settings: &Settings, events: &mpsc::Sender<Event>) {
+        for node in self.nodes.iter_mut().filter(|node| node.orders.is_none()) {
+            let (orders, received) = watch::channel(Order::Serve(Arc::clone(&node.sockets), self.news));
+            let store = match &settings.redis {
+                Some(url) => Store::Redis(url.clone()),
+                None => Store::Embedded { folder: self.folder.clone(), config: config_folder(&self.folder) },
+            };
+            let launch = Launch {
+                program: settings.program.clone(),
+                id: node.id.clone(),
+                keys: key_folder(&self.folder).path().to_owned(),
+                queue_id: self.snapshot.gateway.queue.id.to_string(),
+                store,
+                log_format: settings.log_format,
+            };
+            tokio::spawn(node::supervise(launch, received, events.clone()));
+            node.orders = Some(orders);
+        }
+    }
+
+    /// Takes in what happened to a node.
+    pub(super) fn take(&mut self, number: u16, what: What) {
+        let Some(node) = self.nodes.get_mut(usize::from(number)) else { return };
+        match what {
+            What::Reported => return self.publishing.reported(),
+            what => node.take(what),
+        }
+        let runs = self.nodes.iter().filter_map(|node| Some((node.uid.clone()?, node.is_ready)));
+        self.publishing.set_runs(&runs.collect());
+    }
+
+    /// Takes in what happened to its configuration.
+    pub(super) fn hear(&mut self, told: Told) {
+        match told {
+            Told::Published(published) => {
+                let Published { epoch, hash, schema, downgraded, .. } = &published;
+                tracing::info!(gateway = %self.key, publication = %epoch, snapshot = %hash, schema, "snapshot published");
+                for rule in downgraded {
+                    tracing::warn!(gateway = %self.key, resource = %rule, "a node is too old for all of this rule: its mail waits");
+                }
+                self.published = Some(published);
+                self.news += 1;
+                self.nodes.iter().for_each(|node| node.order(self.news));
+            }
+            Told::Reports(reports) => {
+                let before: BTreeMap<_, _> =
+                    self.reports.iter().map(|report| (report.uid.as_str(), report)).collect();
+                for report in &reports {
+                    say(&self.key, report, before.get(report.uid.as_str()).copied());
+                }
+                self.reports = reports;
+            }
+            Told::Trouble(trouble) => {
+                match &trouble {
+                    Some(why) => tracing::error!(
+                        gateway = %self.key,
+                        "the configuration cannot be published: {why}; the nodes go on with what they have, and it is tried again"
+                    ),
+                    None => tracing::info!(gateway = %self.key, "the configuration can be published again"),
+                }
+                self.trouble = trouble;
+            }
+        }
+    }
+
+    /// Lets its nodes end.
+    pub(super) fn leave(&mut self, order: &Order) {
+        if self.is_leaving && !matches!(order, Order::Kill) {
+            return; // a second drain would only begin its time anew
+        }
+        self.is_leaving = true;
+        self.wanted.clear();
+        for node in &mut self.nodes {
+            match (&node.orders, node.sockets.without_listeners()) {
+                (Some(orders), sockets) => {
+                    orders.send_replace(order.clone());
+                    node.sockets = Arc::new(sockets); // nobody shall wait in one for a node that comes back
+                }
+                (None, _) => node.has_ended = true, // it never began
+            }
+        }
+    }
+
+    /// Whether nothing of it runs any more.
+    pub(super) fn is_gone(&self) -> bool {
+        self.is_leaving && self.nodes.iter().all(|node| node.has_ended)
+    }
+}
+
+impl Node {
+    fn new(id: NodeId, sockets: Sockets) -> Self {
+        Self {
+            id,
+            sockets: Arc::new(sockets),
+            orders: None,
+            uid: None,
+            ready: None,
+            is_ready: false,
+            trouble: None,
+            has_ended: false,
+        }
+    }
+
+    fn take(&mut self, what: What) {
+        let Self { id, .. } = self;
+        match what {
+            What::Started(uid) => (self.uid, self.is_ready, self.trouble) = (Some(uid), false, None),
+            What::Ready(pid) => {
+                tracing::info!(node = %id, gateway = %id.gateway, pid, "node is ready");
+                (self.ready, self.is_ready, self.trouble) = (Some(pid), true, None);
+            }
+            What::Status(status) if status.ready => {
+                tracing::info!(node = %id, gateway = %id.gateway, "node takes mail again: {}", status.reason);
+                self.trouble = None;
+            }
+            What::Status(status) => {
+                tracing::warn!(node = %id, gateway = %id.gateway, "node takes no mail: {}", status.reason);
+                self.trouble = Some(status.reason);
+            }
+            What::Died => (self.uid, self.is_ready) = (None, false),
+            What::Ended(_) => (self.uid, self.is_ready, self.has_ended) = (None, false, true),
+            What::Reported => {}
+        }
+    }
+
+    fn order(&self, news: u64) {
+        let Some(orders) = &self.orders else { return };
+        orders.send_if_modified(|order| {
+            let is_same = match order {
+                Order::Serve(sockets, told) => Arc::ptr_eq(sockets, &self.sockets) && *told == news,
+                Order::Drain(_) | Order::Kill => true, // it is not to come back
+            };
+            if !is_same {
+                *order = Order::Serve(Arc::clone(&self.sockets), news);
+            }
+            !is_same
+        });
+    }
+}
+
+/// Logs what is new in a report.
+fn say(gateway: &ObjectKey, report: &Report, before: Option<&Report>) {
+    let node = &report.node;
+    if let Some(applied) =
+        report.applied.filter(|_| before.and_then(|before| before.applied) != report.applied)
+    {
+        tracing::info!(node, %gateway, publication = %applied.epoch, snapshot = %applied.hash, "snapshot applied");
+    }
+    let refused = report.refused.as_ref();
+    if let Some(refused) = refused.filter(|_| before.and_then(|before| before.refused.as_ref()) != refused) {
+        tracing::error!(
+            node, %gateway, publication = %refused.epoch, snapshot = %refused.hash, resource = refused.resource,
+            "the node refuses the snapshot and goes on with the one before: {}", refused.reason
+        );
+    }
+}
