@@ -10,6 +10,7 @@ mod claims;
 mod compile;
 mod domain;
 mod gateway;
+mod memory;
 mod others;
 pub mod previous;
 pub mod reason;
@@ -21,7 +22,7 @@ mod tenancy;
 mod unsupported;
 pub mod verdict;
 
-pub use compile::{Compilation, compile};
+pub use compile::{Compilation, Compiler, compile};
 pub use previous::Standing;
 pub use reason::Reason;
 pub use resources::{Claims, Context, Environment, ObjectKey, Resources};

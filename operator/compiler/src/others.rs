@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use posthouse_crds::{GatewayRef, Kind};
 
 use crate::{
-    compile::{Gateways, Input, sorted},
+    compile::{Gateways, Input, sorted, target},
     reason::Reason,
     resources::ObjectKey,
     unsupported,
@@ -20,7 +20,7 @@ pub(crate) fn check(input: &Input<'_>, gateways: &Gateways<'_>, report: &mut Rep
     let resources = input.resources;
     let attach = |kind, key: &ObjectKey, gateway_ref: &GatewayRef, report: &mut Report| {
         let subject = Subject { kind, key };
-        gateways.attach(input, subject, gateway_ref, report);
+        gateways.attach(input, subject, &target(key, gateway_ref), report);
         unsupported::judge_kind(subject, report);
     };
     for (key, account) in sorted(&resources.pop3_accounts) {

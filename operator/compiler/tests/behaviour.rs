@@ -83,7 +83,7 @@ fn ten_thousand_domains_compile_in_linear_time() {
     // The worst that one edit can do: every domain is refused, and each is looked for in what was in force before.
     let mut wrong = large;
     for domain in &mut wrong.domains {
-        domain.spec.local_delivery = None;
+        Arc::make_mut(domain).spec.local_delivery = None;
     }
     let previous = compilation.snapshots.into_iter().map(|(key, snapshot)| (key, Arc::new(snapshot)));
     let context = Context { claims: compilation.claims, previous: previous.collect(), ..context };
