@@ -21,7 +21,7 @@ use crate::{
     previous::{self, Standing},
     reason::Reason,
     resources::{Claim, Claims, Context, Environment, ObjectKey, Resources, Secrets, has_key},
-    rule, snapshot, syntax,
+    retired, rule, snapshot, syntax,
     tenancy::Namespaces,
     unsupported::{self, Withheld},
     verdict::{Report, Severity, Subject, Verdict},
@@ -77,8 +77,9 @@ impl Compiler {
         others::check(&input, &gateways, &mut report);
 
         let kept = previous::keep(&input, &gateways, (&domains, &rules), &mut claims, &report);
-        let snapshots =
+        let mut snapshots =
             snapshot::build(&gateways, &domains, &rules, &kept, &context.previous, &mut self.memory);
+        retired::retire(&mut snapshots, &input);
         Compilation { snapshots, verdicts: report.into_verdicts(), standing: kept.standing, claims }
     }
 }

@@ -15,6 +15,7 @@ mod others;
 pub mod previous;
 pub mod reason;
 pub mod resources;
+mod retired;
 mod rule;
 mod snapshot;
 mod syntax;

@@ -16,7 +16,7 @@ use posthouse_crds::{
     EtrnSchedule, Kind, MailDomain, MailGateway, MailRecipients, MailSchedule, MailUser, Object, Pop3Account,
     RelayRule, mail_gateway::DEFAULT_CONTROLLER_NAME,
 };
-use posthouse_model::{Domain, QueueName};
+use posthouse_model::{Domain, QueueName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The name of an object of a known kind.
@@ -127,6 +127,8 @@ pub struct Context {
     pub claims: Claims,
     /// What is in force at each gateway: with it, what is refused now stays as it was programmed before.
     pub previous: BTreeMap<ObjectKey, Arc<Snapshot>>,
+    /// The time: names whose domains are gone are told from those that never were for a while.
+    pub now: Timestamp,
 }
 
 impl Default for Context {
@@ -136,6 +138,7 @@ impl Default for Context {
             controller_name: DEFAULT_CONTROLLER_NAME.to_owned(),
             claims: Claims::default(),
             previous: BTreeMap::new(),
+            now: Timestamp::default(),
         }
     }
 }
