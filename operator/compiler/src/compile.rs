@@ -74,7 +74,7 @@ impl Compiler {
         gateways.claim_queue_ids(&input, &mut claims, &mut report);
         let domains = domain::check(&input, &gateways, &mut claims, &mut report);
         let rules = rule::check(&input, &gateways, &mut report);
-        others::check(&input, &gateways, &mut report);
+        others::check(&input, &gateways, &mut claims, &mut report);
 
         let kept = previous::keep(&input, &gateways, (&domains, &rules), &mut claims, &report);
         let mut snapshots =

@@ -168,10 +168,14 @@ impl Claim {
         What::QueueId(id.to_owned()).into()
     }
 
+    pub(crate) fn login(gateway: &Arc<ObjectKey>, login: &str) -> Self {
+        What::Login(Arc::clone(gateway), login.to_owned()).into()
+    }
+
     /// The name that is claimed, in lower case if it is a domain; nothing for the role of primary.
     pub(crate) fn name(&self) -> &str {
         match &self.what {
-            What::Domain(_, name) | What::Queue(_, name) | What::QueueId(name) => name,
+            What::Domain(_, name) | What::Queue(_, name) | What::QueueId(name) | What::Login(_, name) => name,
             What::Primary(_) => "",
         }
     }
@@ -229,6 +233,8 @@ enum What {
     Queue(Arc<ObjectKey>, String),
     /// The id of a gateway's queue.
     QueueId(String),
+    /// A login at a gateway.
+    Login(Arc<ObjectKey>, String),
 }
 
 /// Who holds what. Opaque: what one compilation returns is handed to the next. It may be written down meanwhile, as a sorted list.
