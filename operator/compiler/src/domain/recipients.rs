@@ -251,7 +251,7 @@ pub(crate) fn judge(plans: &mut [DomainPlan<'_>], input: &Input<'_>, report: &mu
     for (key, list) in &input.parsed.lists {
         let subject = Subject { kind: Kind::MailRecipients, key };
         let domain = (key.namespace.as_str(), list.spec.domain_ref.name.as_str());
-        if let Some(place) = plans.binary_search_by_key(&domain, |plan| plan.key.parts()).ok() {
+        if let Ok(place) = plans.binary_search_by_key(&domain, |plan| plan.key.parts()) {
             let at = counted.entry(place).or_default();
             let faults = plans.get(place).map(|plan| plan.listed.list_faults.as_slice()).unwrap_or_default();
             if !faults.is_empty() {
