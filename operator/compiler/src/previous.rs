@@ -7,8 +7,8 @@ use std::{
 };
 
 use posthouse_config::{
-    self as config, Hold, MailDomain, Match, Member, Recipients, RelayRule, ResourceName, RuleTarget,
-    SenderPattern, Snapshot, UnknownRecipients,
+    self as config, Hold, MailDomain, Match, Member, Recipients, RelayRule, RuleTarget, SenderPattern,
+    Snapshot, UnknownRecipients,
 };
 use posthouse_crds::Kind;
 use posthouse_model::{Domain, HostPort, LocalPart, QueueName};
@@ -22,6 +22,10 @@ use crate::{
     syntax::Target,
     verdict::{Refusal, Report},
 };
+
+mod before;
+
+use before::Before;
 
 /// How the name of a queue for local delivery alone begins: see [`posthouse_config::local_queue_name`].
 const LOCAL_QUEUE: &str = "local:";
@@ -249,51 +253,6 @@ fn hold(claims: &mut Claims, key: &ObjectKey, gateway: &Gateway<'_>, domain: &Ke
     for (claim, holder) in held {
         claims.0.entry(Arc::new(claim)).or_insert(holder);
     }
-}
-
-/// What was in force before, found by resource.
-struct Before<'a> {
-    snapshots: &'a BTreeMap<ObjectKey, Arc<Snapshot>>,
-    domains: HashMap<(&'a ObjectKey, &'a ResourceName), &'a Arc<MailDomain>>,
-    rules: HashMap<(&'a ObjectKey, &'a ResourceName), &'a RelayRule>,
-}
-
-impl<'a> Before<'a> {
-    fn new(input: &Input<'a>) -> Self {
-        let snapshots = &input.context.previous;
-        let (mut domains, mut rules) = (HashMap::new(), HashMap::new());
-        for (gateway, snapshot) in snapshots {
-            let forms = snapshot.domains.iter().filter(|form| !is_placeholder(form.as_ref()));
-            domains.extend(forms.map(|form| ((gateway, &form.origin), form)));
-            rules.extend(snapshot.rules.iter().map(|rule| ((gateway, &rule.origin), rule)));
-        }
-        Self { snapshots, domains, rules }
-    }
-
-    fn domain(
-        &self,
-        gateways: &Gateways<'_>,
-        plan: &DomainPlan<'_>,
-    ) -> Option<(&'a Arc<MailDomain>, &'a Snapshot)> {
-        let gateway = &gateways.at(plan.gateway)?.key;
-        Some((self.form(gateway, plan.key)?, self.snapshots.get(gateway)?))
-    }
-
-    fn form(&self, gateway: &ObjectKey, key: &ObjectKey) -> Option<&'a Arc<MailDomain>> {
-        self.domains.get(&(gateway, &key.resource_name()?)).copied()
-    }
-
-    fn rule(&self, gateway: &ObjectKey, key: &ObjectKey) -> Option<&'a RelayRule> {
-        self.rules.get(&(gateway, &key.resource_name()?)).copied()
-    }
-}
-
-/// Whether this only answers 451 for a domain that could not be programmed.
-fn is_placeholder(form: &MailDomain) -> bool {
-    form.suspended
-        && form.recipients == Recipients::default()
-        && form.local_delivery.is_none()
-        && form.unknown_recipients == UnknownRecipients::Reject
 }
 
 /// Whether what the manifest says now, without its wrong parts, has less than what is in force. If not, it is programmed: its right parts count,
