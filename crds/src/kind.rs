@@ -1,6 +1,10 @@
 //! The table of kinds, and how a raw document becomes a typed object. Pure.
 
-use std::{fmt, str::FromStr, sync::OnceLock};
+use std::{
+    fmt,
+    str::FromStr,
+    sync::{Arc, OnceLock},
+};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::CustomResourceExt;
@@ -51,10 +55,10 @@ macro_rules! kinds {
             $($(#[$doc])* $kind),+
         }
 
-        /// A typed object of any kind.
+        /// A typed object of any kind. It is shared: whoever keeps it, compares it by its identity or hands it on copies nothing.
         #[derive(Clone, Debug, PartialEq)]
         pub enum Object {
-            $($(#[$doc])* $kind(Box<$kind>)),+
+            $($(#[$doc])* $kind(Arc<$kind>)),+
         }
 
         impl Kind {
@@ -91,7 +95,7 @@ macro_rules! kinds {
 
             fn typed(self, document: Value) -> serde_json::Result<Object> {
                 match self {
-                    $(Self::$kind => serde_json::from_value(document).map(|object| Object::$kind(Box::new(object)))),+
+                    $(Self::$kind => serde_json::from_value(document).map(|object| Object::$kind(Arc::new(object)))),+
                 }
             }
         }
@@ -113,11 +117,12 @@ macro_rules! kinds {
                 }
             }
 
-            /// The object's metadata, to fill in what a reader knows better, such as the namespace.
+            /// The object's metadata, to fill in what a reader knows better, such as the namespace. If the object is shared, this becomes
+            /// another one.
             #[must_use]
             pub fn metadata_mut(&mut self) -> &mut ObjectMeta {
                 match self {
-                    $(Self::$kind(object) => &mut object.metadata),+
+                    $(Self::$kind(object) => &mut Arc::make_mut(object).metadata),+
                 }
             }
         }

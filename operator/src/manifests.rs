@@ -2,7 +2,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use posthouse_compiler::{Compilation, Context, ObjectKey, Severity, Standing, Verdict, compile};
+use posthouse_compiler::{Compilation, Compiler, Context, ObjectKey, Severity, Standing, Verdict};
 use posthouse_config::Snapshot;
 use posthouse_crds::Kind;
 
@@ -49,15 +49,15 @@ impl Judged {
 /// a change and keeps what it has, and files have nothing to go back to.)
 pub(crate) fn judge_folder(path: &Path) -> Result<Judged, Failure> {
     let reading = Reader::new(path).read()?;
-    let mut judged = judge(&reading, &Context::default());
+    let mut judged = judge(&mut Compiler::default(), &reading, &Context::default());
     judged.findings.extend(reading.documents.values().flat_map(Document::breaches));
     judged.findings.sort();
     Ok(judged)
 }
 
 /// Judges what was read.
-pub(crate) fn judge(reading: &Reading, context: &Context) -> Judged {
-    let compilation = compile(&reading.resources(), context);
+pub(crate) fn judge(compiler: &mut Compiler, reading: &Reading, context: &Context) -> Judged {
+    let compilation = compiler.compile(&reading.resources(), context);
     let mut findings = reading.findings.clone();
     findings.extend(compilation.verdicts.iter().map(|verdict| finding(verdict, reading)));
     findings.sort();

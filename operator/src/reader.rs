@@ -87,8 +87,8 @@ impl Reading {
         for document in self.documents.values() {
             match &document.item {
                 Item::Ours(object) => resources.add((**object).clone()),
-                Item::Secret(secret) => resources.secrets.push((**secret).clone()),
-                Item::Namespace(namespace) => resources.namespaces.push((**namespace).clone()),
+                Item::Secret(secret) => resources.secrets.push(Arc::clone(secret)),
+                Item::Namespace(namespace) => resources.namespaces.push(Arc::clone(namespace)),
             }
         }
         resources

@@ -28,11 +28,13 @@ pub(crate) fn winner<'a>(
             .map(|oldest| oldest.key);
     }
     let holder = previous.0.get(claim)?;
-    claimants.iter().map(|claimant| claimant.key).find(|key| *key == holder)
+    claimants.iter().map(|claimant| claimant.key).find(|key| **key == **holder)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     fn key(name: &str) -> ObjectKey {
@@ -45,7 +47,7 @@ mod tests {
 
     #[test]
     fn the_oldest_wins_and_a_tie_goes_by_name() {
-        let claim = Claim::QueueId("q".to_owned());
+        let claim = Claim::queue_id("q");
         let (a, b, early, late) = (key("a"), key("b"), time(1), time(2));
         let at = |key, created| Claimant { key, created: Some(created) };
         let none = Claims::default();
@@ -55,13 +57,13 @@ mod tests {
 
     #[test]
     fn without_creation_times_the_one_that_had_it_keeps_it_and_else_nobody_gets_it() {
-        let claim = Claim::QueueId("q".to_owned());
+        let claim = Claim::queue_id("q");
         let (a, b) = (key("a"), key("b"));
         let both = [Claimant { key: &a, created: None }, Claimant { key: &b, created: None }];
         assert_eq!(winner(&claim, &both, &Claims::default()), None);
-        let previous = Claims([(claim.clone(), b.clone())].into());
+        let previous = Claims([(Arc::new(claim.clone()), Arc::new(b.clone()))].into_iter().collect());
         assert_eq!(winner(&claim, &both, &previous), Some(&b));
-        let gone = Claims([(claim.clone(), key("c"))].into());
+        let gone = Claims([(Arc::new(claim.clone()), Arc::new(key("c")))].into_iter().collect());
         assert_eq!(winner(&claim, &both, &gone), None);
     }
 }

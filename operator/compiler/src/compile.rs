@@ -16,11 +16,12 @@ use crate::{
     claims::{Claimant, winner},
     domain, gateway,
     gateway::Gateway,
+    memory::{Memory, Parsed},
     others,
     previous::{self, Standing},
     reason::Reason,
     resources::{Claim, Claims, Context, Environment, ObjectKey, Resources, Secrets, has_key},
-    rule, snapshot, syntax,
+    retired, rule, snapshot, syntax,
     tenancy::Namespaces,
     unsupported::{self, Withheld},
     verdict::{Report, Severity, Subject, Verdict},
@@ -50,48 +51,90 @@ impl Compilation {
 /// Compiles everything. The outcome depends on nothing but what is handed in, and not on its order.
 #[must_use]
 pub fn compile(resources: &Resources, context: &Context) -> Compilation {
-    let input = Input::new(resources, context);
-    let mut report = Report::default();
-    let mut claims = Claims::default();
+    Compiler::default().compile(resources, context)
+}
 
-    let mut gateways = Gateways::check(&input, &mut report);
-    gateways.claim_queue_ids(&input, &mut claims, &mut report);
-    let domains = domain::check(&input, &gateways, &mut claims, &mut report);
-    let rules = rule::check(&input, &gateways, &mut report);
-    others::check(&input, &gateways, &mut report);
+/// Compiles again and again. What it remembers of objects that it has seen makes it fast, and changes nothing about what comes out: that is what
+/// [`compile`] says of the same input. A domain that is as it was comes out as the same `Arc`.
+#[derive(Debug, Default)]
+pub struct Compiler {
+    memory: Memory,
+}
 
-    let kept = previous::keep(&input, &gateways, (&domains, &rules), &claims, &report);
-    let snapshots = snapshot::build(&gateways, &domains, &rules, &kept);
-    Compilation { snapshots, verdicts: report.into_verdicts(), standing: kept.standing, claims }
+impl Compiler {
+    /// Compiles everything.
+    #[must_use]
+    pub fn compile(&mut self, resources: &Resources, context: &Context) -> Compilation {
+        let parsed = self.memory.parse(resources);
+        let input = Input::new(resources, context, &parsed);
+        let mut report = Report::default();
+        let mut claims = Claims::default();
+
+        let mut gateways = Gateways::check(&input, &mut report);
+        gateways.claim_queue_ids(&input, &mut claims, &mut report);
+        let domains = domain::check(&input, &gateways, &mut claims, &mut report);
+        let rules = rule::check(&input, &gateways, &mut report);
+        others::check(&input, &gateways, &mut claims, &mut report);
+
+        let kept = previous::keep(&input, &gateways, (&domains, &rules), &mut claims, &report);
+        let mut snapshots =
+            snapshot::build(&gateways, &domains, &rules, &kept, &context.previous, &mut self.memory);
+        retired::retire(&mut snapshots, &input);
+        let snapshots = snapshots.into_iter().map(|(key, snapshot)| (key, Arc::new(snapshot))).collect();
+        Compilation { snapshots, verdicts: report.into_verdicts(), standing: kept.standing, claims }
+    }
 }
 
 /// The objects of a kind with their keys, in the order of these.
-pub(crate) fn sorted<K: Resource>(objects: &[K]) -> Vec<(ObjectKey, &K)> {
-    let mut sorted: Vec<_> = objects.iter().map(|object| (ObjectKey::of(object.meta()), object)).collect();
+pub(crate) fn sorted<K: Resource>(objects: &[Arc<K>]) -> Vec<(ObjectKey, &K)> {
+    let mut sorted: Vec<_> = objects.iter().map(|object| (ObjectKey::of(object.meta()), &**object)).collect();
     sorted.sort_by(|(one, _), (other, _)| one.cmp(other));
     sorted
+}
+
+/// The namespace and name of an object.
+fn parts<K: Resource>(object: &Arc<K>) -> (&str, &str) {
+    let metadata = object.meta();
+    (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
 }
 
 /// What all steps look things up in.
 pub(crate) struct Input<'a> {
     pub(crate) resources: &'a Resources,
     pub(crate) context: &'a Context,
+    pub(crate) parsed: &'a Parsed,
     pub(crate) namespaces: Namespaces<'a>,
     secrets: Secrets<'a>,
-    schedules: HashSet<ObjectKey>,
-    users: HashSet<ObjectKey>,
+    schedules: HashSet<(&'a str, &'a str)>,
+    users: HashSet<(&'a str, &'a str)>,
+    refused: HashSet<(Kind, (&'a str, &'a str))>,
 }
 
 impl<'a> Input<'a> {
-    fn new(resources: &'a Resources, context: &'a Context) -> Self {
+    fn new(resources: &'a Resources, context: &'a Context, parsed: &'a Parsed) -> Self {
+        let refused = resources.refused.iter().map(|(kind, key)| (*kind, key.parts()));
         Self {
             resources,
             context,
+            parsed,
             namespaces: Namespaces::new(&resources.namespaces),
             secrets: Secrets::new(&resources.secrets),
-            schedules: resources.schedules.iter().map(|schedule| ObjectKey::of(&schedule.metadata)).collect(),
-            users: resources.users.iter().map(|user| ObjectKey::of(&user.metadata)).collect(),
+            schedules: resources.schedules.iter().map(parts).collect(),
+            users: resources.users.iter().map(parts).collect(),
+            refused: refused.collect(),
         }
+    }
+
+    /// Whether there is an object of which nothing is known, since its form was refused.
+    pub(crate) fn is_refused(&self, kind: Kind, key: (&str, &str)) -> bool {
+        !self.refused.is_empty() && self.refused.contains(&(kind, key))
+    }
+
+    /// Whether the domain is there, whatever is wrong with it.
+    pub(crate) fn has_domain(&self, key: (&str, &str)) -> bool {
+        let parsed = &self.parsed.domains;
+        parsed.binary_search_by_key(&key, |(parsed, _)| parsed.key.parts()).is_ok()
+            || self.is_refused(Kind::MailDomain, key)
     }
 
     /// Whether the Secret and its keys are there; says so if not.
@@ -128,7 +171,7 @@ impl<'a> Input<'a> {
         report: &mut Report,
     ) -> bool {
         let key = ObjectKey::new(&subject.key.namespace, name);
-        let found = self.schedules.contains(&key);
+        let found = self.schedules.contains(&key.parts()) || self.is_refused(Kind::MailSchedule, key.parts());
         if !found {
             let message = format!("there is no MailSchedule {key}: create it, or correct the name");
             report.say(subject, format!("{field}.name"), Reason::ScheduleNotFound, message);
@@ -145,7 +188,7 @@ impl<'a> Input<'a> {
         report: &mut Report,
     ) -> bool {
         let key = ObjectKey::new(&subject.key.namespace, name);
-        let found = self.users.contains(&key);
+        let found = self.users.contains(&key.parts()) || self.is_refused(Kind::MailUser, key.parts());
         if !found {
             let message = format!("there is no MailUser {key}: create it, or correct the name");
             report.say(subject, field, Reason::UserNotFound, message);
@@ -237,7 +280,7 @@ pub(crate) struct Host {
 /// The gateways, checked, by key.
 pub(crate) struct Gateways<'a> {
     pub(crate) all: Vec<Gateway<'a>>,
-    by_key: HashMap<ObjectKey, usize>,
+    by_key: HashMap<(&'a str, &'a str), usize>,
 }
 
 /// Where a resource is attached.
@@ -250,11 +293,10 @@ pub(crate) enum Attachment {
 
 impl<'a> Gateways<'a> {
     fn check(input: &Input<'a>, report: &mut Report) -> Self {
-        let all: Vec<_> = sorted::<MailGateway>(&input.resources.gateways)
-            .into_iter()
-            .map(|(_, object)| gateway::check(input, object, report))
-            .collect();
-        let by_key = all.iter().enumerate().map(|(place, gateway)| (gateway.key.clone(), place)).collect();
+        let mut objects: Vec<&'a Arc<MailGateway>> = input.resources.gateways.iter().collect();
+        objects.sort_by_key(|object| parts(object));
+        let all: Vec<_> = objects.into_iter().map(|object| gateway::check(input, object, report)).collect();
+        let by_key = all.iter().enumerate().map(|(place, gateway)| (parts(gateway.object), place)).collect();
         Self { all, by_key }
     }
 
@@ -265,7 +307,7 @@ impl<'a> Gateways<'a> {
             claimants.entry(gateway.queue_id.clone()).or_default().push(place);
         }
         for (id, places) in claimants {
-            let claim = Claim::QueueId(id.clone());
+            let claim = Arc::new(Claim::queue_id(&id));
             let contenders: Vec<_> = places
                 .iter()
                 .filter_map(|place| self.all.get(*place))
@@ -286,7 +328,7 @@ impl<'a> Gateways<'a> {
                 let subject = Subject { kind: Kind::MailGateway, key: &gateway.key };
                 report.say(subject, "spec.queue.id", Reason::QueueIdClaimed, message);
             }
-            claims.0.extend(holder.map(|holder| (claim, holder)));
+            claims.0.extend(holder.map(|holder| (claim, Arc::new(holder))));
         }
     }
 
@@ -295,13 +337,16 @@ impl<'a> Gateways<'a> {
         &self,
         input: &Input<'_>,
         subject: Subject<'_>,
-        reference: &GatewayRef,
+        key: &ObjectKey,
         report: &mut Report,
     ) -> Attachment {
         let own = &subject.key.namespace;
-        let key = target(subject.key, reference);
-        let found = self.place(subject.key, reference);
+        let found = self.place(key);
         let Some((place, gateway)) = found.and_then(|place| Some((place, self.at(place)?))) else {
+            if input.is_refused(Kind::MailGateway, key.parts()) {
+                say_refused(subject, key, report);
+                return Attachment::Nowhere;
+            }
             let message = format!("there is no MailGateway {key}: create it, or correct spec.gatewayRef");
             report.say(subject, "spec.gatewayRef", Reason::GatewayNotFound, message);
             return Attachment::Nowhere;
@@ -317,15 +362,14 @@ impl<'a> Gateways<'a> {
             return Attachment::Nowhere;
         }
         if !gateway.accepted {
-            let message = format!("gateway {key} is itself refused, so this is not programmed: see there");
-            report.say(subject, "spec.gatewayRef", Reason::GatewayRefused, message);
+            say_refused(subject, key, report);
         }
         Attachment::To(place)
     }
 
     /// The place of the gateway that a resource names, if it is there.
-    pub(crate) fn place(&self, key: &ObjectKey, reference: &GatewayRef) -> Option<usize> {
-        self.by_key.get(&target(key, reference)).copied()
+    pub(crate) fn place(&self, key: &ObjectKey) -> Option<usize> {
+        self.by_key.get(&key.parts()).copied()
     }
 
     /// The gateway at a place that [`attach`](Self::attach) gave.
@@ -334,7 +378,12 @@ impl<'a> Gateways<'a> {
     }
 }
 
+fn say_refused(subject: Subject<'_>, gateway: &ObjectKey, report: &mut Report) {
+    let message = format!("gateway {gateway} is itself refused, so this is not programmed: see there");
+    report.say(subject, "spec.gatewayRef", Reason::GatewayRefused, message);
+}
+
 /// The key of the gateway that a resource names.
-fn target(key: &ObjectKey, reference: &GatewayRef) -> ObjectKey {
+pub(crate) fn target(key: &ObjectKey, reference: &GatewayRef) -> ObjectKey {
     ObjectKey::new(reference.namespace.as_ref().unwrap_or(&key.namespace), &reference.name)
 }

@@ -1,6 +1,8 @@
 //! Domains: which names each holds, who receives mail there, where it goes, which queue it waits in. What is wrong with a part withholds
 //! that part, so that its mail gets 451 and comes again; the rest of the domain, and every other domain, is programmed. Pure.
 
+use std::sync::Arc;
+
 use posthouse_config::Hold;
 use posthouse_crds::{
     Kind, MailDomain,
@@ -10,7 +12,7 @@ use posthouse_crds::{
 use posthouse_model::{Domain, HostPort, QueueName};
 
 use crate::{
-    compile::{Attachment, Gateways, Input, sorted},
+    compile::{Attachment, Gateways, Input},
     gateway::Gateway,
     reason::Reason,
     resources::{Claims, ObjectKey},
@@ -22,26 +24,29 @@ use crate::{
 
 mod loops;
 mod names;
+mod parsed;
 mod queues;
 mod recipients;
 
-pub(crate) use recipients::{Entries, EntryKind, key_of};
+pub(crate) use names::Wanted;
+pub(crate) use parsed::{ParsedDomain, ParsedName};
+pub(crate) use recipients::{EntryKind, Listed, key_of};
 
 /// A domain, checked.
 #[derive(Debug)]
 pub(crate) struct DomainPlan<'a> {
-    pub(crate) object: &'a MailDomain,
-    pub(crate) key: ObjectKey,
+    pub(crate) parsed: &'a ParsedDomain,
+    pub(crate) key: &'a ObjectKey,
     /// The place of its gateway.
     pub(crate) gateway: usize,
-    /// The names that it wants, its own first, and the field of each: granted, each once.
-    pub(crate) wanted: Vec<(Domain, String)>,
+    /// The names that it wants, its own first: granted, each once.
+    pub(crate) wanted: Vec<Wanted<'a>>,
     /// Its own name, once it is known to hold it.
-    pub(crate) name: Option<Domain>,
-    /// The aliases that it holds.
-    pub(crate) aliases: Vec<Domain>,
+    pub(crate) name: Option<&'a ParsedName>,
+    /// The aliases that it holds, sorted.
+    pub(crate) aliases: Vec<&'a Domain>,
     /// Names that it wants and nobody holds.
-    pub(crate) contested: Vec<Domain>,
+    pub(crate) contested: Vec<&'a Domain>,
     /// Another domain took its names over.
     pub(crate) superseded: bool,
     /// Whether bare recipients are its own.
@@ -49,7 +54,7 @@ pub(crate) struct DomainPlan<'a> {
     /// Nothing is wrong that the whole domain needs; else its mail gets 451.
     pub(crate) complete: bool,
     /// Whom it receives mail for.
-    pub(crate) entries: Entries,
+    pub(crate) listed: Arc<Listed>,
     /// Where mail of its users goes.
     pub(crate) local: Option<LocalDelivery>,
     /// Where mail for anybody else goes.
@@ -57,7 +62,7 @@ pub(crate) struct DomainPlan<'a> {
     /// When forwarded mail leaves.
     pub(crate) delivery: Delivery,
     /// The queue that its mail waits in.
-    pub(crate) queue: Option<QueueName>,
+    pub(crate) queue: Option<&'a QueueName>,
 }
 
 /// Where mail of users goes.
@@ -78,9 +83,13 @@ pub(crate) enum Unknown {
     Waits(HostPort, Vec<String>),
 }
 
-impl DomainPlan<'_> {
-    pub(crate) fn subject(&self) -> Subject<'_> {
-        Subject { kind: Kind::MailDomain, key: &self.key }
+impl<'a> DomainPlan<'a> {
+    pub(crate) fn object(&self) -> &'a Arc<MailDomain> {
+        &self.parsed.object
+    }
+
+    pub(crate) fn subject(&self) -> Subject<'a> {
+        Subject { kind: Kind::MailDomain, key: self.key }
     }
 
     /// Whether what is right of it makes a domain; else its mail gets 451.
@@ -99,19 +108,19 @@ impl DomainPlan<'_> {
     }
 
     pub(crate) fn accepts_all(&self) -> bool {
-        self.object.spec.recipients.as_ref().is_some_and(|r| r.policy == RecipientPolicy::AcceptAll)
+        self.object().spec.recipients.as_ref().is_some_and(|r| r.policy == RecipientPolicy::AcceptAll)
     }
 
     pub(crate) fn forwards(&self) -> bool {
-        self.object
+        self.object()
             .spec
             .unknown_recipients
             .as_ref()
             .is_some_and(|unknown| unknown.action == UnknownAction::Forward)
     }
 
-    pub(crate) fn forward(&self) -> Option<&Forward> {
-        let unknown = self.object.spec.unknown_recipients.as_ref()?;
+    pub(crate) fn forward(&self) -> Option<&'a Forward> {
+        let unknown = self.object().spec.unknown_recipients.as_ref()?;
         unknown.forward.as_ref().filter(|_| unknown.action == UnknownAction::Forward)
     }
 }
@@ -124,13 +133,13 @@ pub(crate) fn check<'a>(
     report: &mut Report,
 ) -> Vec<DomainPlan<'a>> {
     let mut plans = Vec::new();
-    for (key, object) in sorted(&input.resources.domains) {
-        let subject = Subject { kind: Kind::MailDomain, key: &key };
-        let attachment = gateways.attach(input, subject, &object.spec.gateway_ref, report);
+    for (parsed, listed) in &input.parsed.domains {
+        let subject = Subject { kind: Kind::MailDomain, key: &parsed.key };
+        let attachment = gateways.attach(input, subject, &parsed.gateway, report);
         let Attachment::To(place) = attachment else { continue };
         plans.push(DomainPlan {
-            object,
-            key,
+            parsed,
+            key: &parsed.key,
             gateway: place,
             wanted: Vec::new(),
             name: None,
@@ -139,32 +148,31 @@ pub(crate) fn check<'a>(
             superseded: false,
             primary: false,
             complete: true,
-            entries: Entries::default(),
+            listed: Arc::clone(listed),
             local: None,
             unknown: Unknown::Reject,
             delivery: Delivery::Online,
             queue: None,
         });
     }
-    names::settle(&mut plans, input, gateways, claims, report);
+    let holders = names::settle(&mut plans, input, gateways, claims, report);
     for plan in plans.iter_mut().filter(|plan| !plan.superseded) {
         if let Some(gateway) = gateways.at(plan.gateway) {
             parts(plan, input, gateway, report);
         }
     }
-    recipients::collect(&mut plans, input, report);
-    loops::cut_recipient_loops(&mut plans, report);
+    recipients::judge(&mut plans, input, report);
+    loops::cut_recipient_loops(&mut plans, &holders, report);
     recipients::drop_unknown_targets(&mut plans, report);
-    loops::cut_forward_loops(&mut plans, gateways, report);
+    loops::cut_forward_loops(&mut plans, &holders, gateways, report);
     queues::settle(&mut plans, input, claims, report);
     plans
 }
 
 /// The parts of a domain that need no other domain.
 fn parts(plan: &mut DomainPlan<'_>, input: &Input<'_>, gateway: &Gateway<'_>, report: &mut Report) {
-    let spec = &plan.object.spec;
-    let key = plan.key.clone();
-    let subject = Subject { kind: Kind::MailDomain, key: &key };
+    let spec = &plan.object().spec;
+    let subject = plan.subject();
     let errors = report.errors();
     local_delivery(plan, input, gateway, subject, report);
     sizes_and_times(plan, subject, report);
@@ -196,7 +204,7 @@ fn local_delivery(
     report: &mut Report,
 ) {
     const FIELD: &str = "spec.localDelivery";
-    let Some(local) = &plan.object.spec.local_delivery else { return };
+    let Some(local) = &plan.object().spec.local_delivery else { return };
     if plan.accepts_all() {
         let message = "a domain that accepts all forwards everything: leave localDelivery out";
         report.say(subject, FIELD, Reason::NoEffect, message);
@@ -229,7 +237,7 @@ fn local_delivery(
 }
 
 fn sizes_and_times(plan: &DomainPlan<'_>, subject: Subject<'_>, report: &mut Report) {
-    let spec = &plan.object.spec;
+    let spec = &plan.object().spec;
     let sizes = spec.message_size.map(|size| [("sent", size.sent), ("received", size.received)]);
     for (field, size) in sizes.into_iter().flatten() {
         if size.map(Size::as_bytes) == Some(0) {
@@ -253,7 +261,7 @@ fn unknown_recipients(
     report: &mut Report,
 ) -> Option<Unknown> {
     const FIELD: &str = "spec.unknownRecipients.forward";
-    let spec = &plan.object.spec;
+    let spec = &plan.object().spec;
     if !plan.forwards() {
         if spec.unknown_recipients.as_ref().is_some_and(|unknown| unknown.forward.is_some()) {
             let message =

@@ -1,6 +1,8 @@
 //! A gateway by itself: what its own manifest says, parsed and checked. Whatever is wrong here refuses the whole gateway, since half a
 //! gateway may admit what the whole would not; the caller then keeps the last good one. Pure.
 
+use std::sync::Arc;
+
 use ipnet::IpNet;
 use posthouse_config::{AddressTrust, Hold, ResourceName, bind_port};
 use posthouse_crds::{
@@ -34,7 +36,7 @@ const QUEUE_ID_LENGTH: usize = 253;
 /// A gateway, checked.
 #[derive(Debug)]
 pub(crate) struct Gateway<'a> {
-    pub(crate) object: &'a MailGateway,
+    pub(crate) object: &'a Arc<MailGateway>,
     pub(crate) key: ObjectKey,
     /// Nothing of it is wrong: it has a snapshot.
     pub(crate) accepted: bool,
@@ -75,7 +77,7 @@ impl Gateway<'_> {
 }
 
 /// Checks a gateway.
-pub(crate) fn check<'a>(input: &Input<'a>, object: &'a MailGateway, report: &mut Report) -> Gateway<'a> {
+pub(crate) fn check<'a>(input: &Input<'a>, object: &'a Arc<MailGateway>, report: &mut Report) -> Gateway<'a> {
     let spec = &object.spec;
     let key = ObjectKey::of(&object.metadata);
     let subject = Subject { kind: Kind::MailGateway, key: &key };

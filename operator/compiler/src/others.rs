@@ -2,30 +2,41 @@
 
 use std::collections::HashSet;
 
-use posthouse_crds::{GatewayRef, Kind};
+use posthouse_crds::{GatewayRef, Kind, Pop3Account};
+use posthouse_model::Mailbox;
 
 use crate::{
-    compile::{Gateways, Input, sorted},
+    compile::{Attachment, Gateways, Input, sorted, target},
     reason::Reason,
-    resources::ObjectKey,
+    resources::{Claims, ObjectKey},
     unsupported,
     verdict::{Report, Subject},
 };
+
+mod users;
 
 /// The keys that a Secret with a login has.
 pub(crate) const CREDENTIAL_KEYS: [&str; 2] = ["username", "password"];
 
 /// Checks the objects of all these kinds.
-pub(crate) fn check(input: &Input<'_>, gateways: &Gateways<'_>, report: &mut Report) {
+pub(crate) fn check(input: &Input<'_>, gateways: &Gateways<'_>, claims: &mut Claims, report: &mut Report) {
     let resources = input.resources;
     let attach = |kind, key: &ObjectKey, gateway_ref: &GatewayRef, report: &mut Report| {
         let subject = Subject { kind, key };
-        gateways.attach(input, subject, gateway_ref, report);
+        let attachment = gateways.attach(input, subject, &target(key, gateway_ref), report);
         unsupported::judge_kind(subject, report);
+        match attachment {
+            Attachment::To(place) => gateways.at(place),
+            Attachment::Nowhere => None,
+        }
     };
     for (key, account) in sorted(&resources.pop3_accounts) {
         let subject = Subject { kind: Kind::Pop3Account, key: &key };
-        attach(subject.kind, &key, &account.spec.gateway_ref, report);
+        let gateway = attach(subject.kind, &key, &account.spec.gateway_ref, report);
+        if let Some(gateway) = gateway {
+            input.host(gateway, subject, "spec.server.host", &account.spec.server.host, report);
+        }
+        recipients_of(account, subject, report);
         let secret = &account.spec.authentication.credentials_secret_ref.name;
         let field = "spec.authentication.credentialsSecretRef";
         input.require_secret(subject, field, secret, &CREDENTIAL_KEYS, report);
@@ -33,7 +44,10 @@ pub(crate) fn check(input: &Input<'_>, gateways: &Gateways<'_>, report: &mut Rep
     }
     for (key, etrn) in sorted(&resources.etrn_schedules) {
         let subject = Subject { kind: Kind::EtrnSchedule, key: &key };
-        attach(subject.kind, &key, &etrn.spec.gateway_ref, report);
+        let gateway = attach(subject.kind, &key, &etrn.spec.gateway_ref, report);
+        if let Some(gateway) = gateway {
+            input.host(gateway, subject, "spec.server.host", &etrn.spec.server.host, report);
+        }
         if let Some(authentication) = &etrn.spec.authentication {
             let secret = &authentication.credentials_secret_ref.name;
             let field = "spec.authentication.credentialsSecretRef";
@@ -41,13 +55,38 @@ pub(crate) fn check(input: &Input<'_>, gateways: &Gateways<'_>, report: &mut Rep
         }
         input.require_schedule(subject, "spec.scheduleRef", &etrn.spec.schedule_ref.name, report);
     }
-    for (key, user) in sorted(&resources.users) {
-        let subject = Subject { kind: Kind::MailUser, key: &key };
-        attach(subject.kind, &key, &user.spec.gateway_ref, report);
-        let reference = &user.spec.password_secret_ref;
-        input.require_secret(subject, "spec.passwordSecretRef", &reference.name, &[&reference.key], report);
-    }
+    users::check(input, gateways, claims, report);
     schedules(input, report);
+}
+
+/// Says which recipients of picked up mail are no addresses.
+fn recipients_of(account: &Pop3Account, subject: Subject<'_>, report: &mut Report) {
+    let spec = &account.spec;
+    let sorting = spec.sorting.as_ref();
+    match (&spec.deliver_to, sorting) {
+        (Some(_), Some(_)) => {
+            let message = "deliverTo and sorting exclude each other: keep one";
+            report.say(subject, "spec.sorting", Reason::ConflictingFields, message);
+        }
+        (None, None) => {
+            let message = "say whose the mail is: give deliverTo or sorting";
+            report.say(subject, "spec.deliverTo", Reason::MissingField, message);
+        }
+        _ => {}
+    }
+    let one = spec.deliver_to.iter().map(|text| ("spec.deliverTo".to_owned(), text));
+    let rules = sorting.into_iter().flat_map(|sorting| sorting.rules.iter().enumerate());
+    let rules = rules.flat_map(|(place, rule)| {
+        let path = format!("spec.sorting.rules[{place}]");
+        [(format!("{path}.address"), &rule.address), (format!("{path}.deliverTo"), &rule.deliver_to)]
+    });
+    let otherwise = sorting.and_then(|sorting| sorting.otherwise.as_ref()?.deliver_to.as_ref());
+    let otherwise = otherwise.map(|text| ("spec.sorting.otherwise.deliverTo".to_owned(), text));
+    for (field, text) in one.chain(rules).chain(otherwise) {
+        if let Err(error) = text.parse::<Mailbox>() {
+            report.say(subject, field, Reason::InvalidAddress, format!("{text:?}: {error}"));
+        }
+    }
 }
 
 fn schedules(input: &Input<'_>, report: &mut Report) {

@@ -7,14 +7,14 @@ use std::{
 };
 
 use posthouse_config::{
-    self as config, Hold, MailDomain, Match, Member, Recipients, RelayRule, ResourceName, RuleTarget,
-    SenderPattern, Snapshot, UnknownRecipients,
+    self as config, Hold, MailDomain, Match, Member, Recipients, RelayRule, RuleTarget, SenderPattern,
+    Snapshot, UnknownRecipients,
 };
-use posthouse_crds::{GatewayRef, Kind};
+use posthouse_crds::Kind;
 use posthouse_model::{Domain, HostPort, LocalPart, QueueName};
 
 use crate::{
-    compile::{Gateways, Input, sorted},
+    compile::{Gateways, Input, sorted, target},
     domain::{DomainPlan, Unknown, key_of},
     gateway::Gateway,
     resources::{Claim, Claims, ObjectKey},
@@ -22,6 +22,10 @@ use crate::{
     syntax::Target,
     verdict::{Refusal, Report},
 };
+
+mod before;
+
+use before::Before;
 
 /// How the name of a queue for local delivery alone begins: see [`posthouse_config::local_queue_name`].
 const LOCAL_QUEUE: &str = "local:";
@@ -41,53 +45,46 @@ pub(crate) struct Kept {
     pub(crate) domains: BTreeMap<ObjectKey, KeptDomain>,
     /// Each with the place of its gateway.
     pub(crate) rules: BTreeMap<ObjectKey, (usize, RelayRule)>,
-    /// Of all refused domains and rules of which something needs to be told.
+    /// Of all refused domains, rules and gateways of which something needs to be told.
     pub(crate) standing: BTreeMap<(Kind, ObjectKey), Standing>,
 }
 
 /// A domain that stays as it was.
 #[derive(Debug)]
 pub(crate) struct KeptDomain {
-    pub(crate) form: MailDomain,
+    /// The place of its gateway.
+    pub(crate) gateway: usize,
+    pub(crate) form: Arc<MailDomain>,
     /// The queue that it names, as it stands beside that of local delivery.
     pub(crate) queue: Option<config::Queue>,
+    /// There is no plan of it: its manifest was refused before anything could be made of it.
+    pub(crate) is_alone: bool,
 }
 
-/// Finds out what stays.
+/// Finds out what stays. What resources hold that are there only as they were before is theirs until somebody else has it.
 pub(crate) fn keep(
     input: &Input<'_>,
     gateways: &Gateways<'_>,
     (domains, rules): (&[DomainPlan<'_>], &[RulePlan<'_>]),
-    claims: &Claims,
+    claims: &mut Claims,
     report: &Report,
 ) -> Kept {
     let refused = refused(input, report);
     let mut kept = Kept::default();
-    if refused.is_empty() {
+    if refused.is_empty() && input.resources.refused.is_empty() {
         return kept;
     }
     let before = Before::new(input);
-    let now = Now::new(input, gateways, domains, claims);
-    for plan in domains.iter().filter(|plan| !plan.superseded) {
-        let Some(refusal) = refused.get(&(Kind::MailDomain, plan.key.clone())) else { continue };
-        let found = before.domain(gateways, plan).filter(|_| *refusal == Refusal::Corrigible);
-        let stays = found.filter(|(form, _)| !plan.is_programmable() || takes_away(plan, form));
-        let standing = match stays.and_then(|(form, snapshot)| now.keep_domain(plan, form, snapshot)) {
-            Some(domain) => {
-                kept.domains.insert(plan.key.clone(), domain);
-                Standing::Kept
-            }
-            None if plan.is_programmable() || !has_names(plan) => continue,
-            None => Standing::Nothing,
-        };
-        kept.standing.insert((Kind::MailDomain, plan.key.clone()), standing);
-    }
+    let mut now = Now::new(input, gateways, domains, claims);
+    keep_planned(&refused, &before, &mut now, domains, &mut kept);
     let programmed: HashSet<&ObjectKey> = rules.iter().map(|plan| &plan.key).collect();
     for (key, object) in sorted(&input.resources.relay_rules) {
         let Some(refusal) = refused.get(&(Kind::RelayRule, key.clone())) else { continue };
-        let Some((place, gateway)) = now.gateway_of(&key, &object.spec.gateway_ref) else { continue };
+        let Some((place, gateway)) = now.gateway_of(&target(&key, &object.spec.gateway_ref)) else {
+            continue;
+        };
         let is_programmed = programmed.contains(&key);
-        let found = before.rule(gateway, &key).filter(|_| *refusal == Refusal::Corrigible);
+        let found = before.rule(&gateway.key, &key).filter(|_| *refusal == Refusal::Corrigible);
         // One that waits because it was refused before is no better than what is there now, unless nothing is.
         let stays = found.filter(|rule| !is_programmed || !is_refused(rule));
         let standing = match stays.filter(|rule| now.allows_rule(gateway, rule)) {
@@ -101,16 +98,139 @@ pub(crate) fn keep(
         };
         kept.standing.insert((Kind::RelayRule, key), standing);
     }
+    keep_alone(&before, &mut now, &mut kept);
+    stand_with_gateways(input, gateways, &before, &mut kept);
+    let held: Vec<_> = kept.domains.iter().filter(|(_, kept)| kept.is_alone).collect();
+    for (key, domain) in held {
+        if let Some(gateway) = gateways.at(domain.gateway) {
+            hold(claims, key, gateway, domain);
+        }
+    }
     kept
+}
+
+/// Domains of which there is a manifest, and something is wrong with it.
+fn keep_planned(
+    refused: &BTreeMap<(Kind, ObjectKey), Refusal>,
+    before: &Before<'_>,
+    now: &mut Now<'_, '_>,
+    domains: &[DomainPlan<'_>],
+    kept: &mut Kept,
+) {
+    let lists_missing = now.input.resources.refused.iter().filter(|(kind, _)| *kind == Kind::MailRecipients);
+    let lists_missing: HashSet<&str> = lists_missing.map(|(_, key)| key.namespace.as_str()).collect();
+    for plan in domains.iter().filter(|plan| !plan.superseded) {
+        let key = (Kind::MailDomain, plan.key.clone());
+        // Which domain a refused list is of is not known: it may be any of its namespace.
+        let is_list_missing = lists_missing.contains(plan.key.namespace.as_str());
+        let refusal = match refused.get(&key) {
+            Some(refusal) => *refusal,
+            None if is_list_missing => Refusal::Corrigible,
+            None => continue,
+        };
+        let is_refused = refused.contains_key(&key);
+        let found = before.domain(now.gateways, plan).filter(|_| refusal == Refusal::Corrigible);
+        let stays = found.filter(|(form, _)| {
+            if is_refused {
+                !plan.is_programmable() || takes_away(plan, form)
+            } else {
+                !has_users(plan, form)
+            }
+        });
+        let place =
+            Place { key: plan.key, gateway: plan.gateway, suspended: Some(plan.object().spec.suspend) };
+        let standing = match stays.and_then(|(form, snapshot)| now.keep_domain(&place, form, snapshot)) {
+            Some(domain) => {
+                now.remember(&domain);
+                kept.domains.insert(plan.key.clone(), domain);
+                Standing::Kept
+            }
+            None if plan.is_programmable() || !has_names(plan) => continue,
+            None => Standing::Nothing,
+        };
+        kept.standing.insert(key, standing);
+    }
+}
+
+/// Domains and rules that are there, but of which there is nothing to compile.
+fn keep_alone(before: &Before<'_>, now: &mut Now<'_, '_>, kept: &mut Kept) {
+    for (kind, key) in &now.input.resources.refused {
+        if !matches!(kind, Kind::MailDomain | Kind::RelayRule) {
+            continue;
+        }
+        let mut standing = Standing::Nothing;
+        for (gateway_key, snapshot) in before.snapshots {
+            let Some((place, gateway)) = now.gateway_of(gateway_key) else { continue };
+            let is_let_in = !gateway.foreign
+                && now.input.namespaces.selects(&gateway.routes, &gateway.key.namespace, &key.namespace);
+            if !is_let_in {
+                continue;
+            }
+            if *kind == Kind::RelayRule {
+                let rule = before.rule(gateway_key, key).filter(|rule| now.allows_rule(gateway, rule));
+                if let Some(rule) = rule {
+                    kept.rules.insert(key.clone(), (place, rule.clone()));
+                    standing = Standing::Kept;
+                }
+                continue;
+            }
+            let Some(form) = before.form(gateway_key, key) else { continue };
+            let place = Place { key, gateway: place, suspended: None };
+            if let Some(domain) = now.keep_domain(&place, form, snapshot) {
+                now.remember(&domain);
+                kept.domains.insert(key.clone(), KeptDomain { is_alone: true, ..domain });
+                standing = Standing::Kept;
+            }
+        }
+        kept.standing.insert((*kind, key.clone()), standing);
+    }
+}
+
+/// A gateway without a snapshot of its own keeps the last one whole, with all that is in it.
+fn stand_with_gateways(input: &Input<'_>, gateways: &Gateways<'_>, before: &Before<'_>, kept: &mut Kept) {
+    let is_whole = |gateway: &ObjectKey| {
+        before.snapshots.contains_key(gateway)
+            && match gateways.place(gateway).and_then(|place| gateways.at(place)) {
+                Some(gateway) => !gateway.accepted && !gateway.foreign,
+                None => input.is_refused(Kind::MailGateway, gateway.parts()),
+            }
+    };
+    let of = |stays: bool| if stays { Standing::Kept } else { Standing::Nothing };
+    for (kind, key) in &input.resources.refused {
+        let in_whole = |has: &dyn Fn(&ObjectKey) -> bool| {
+            before.snapshots.keys().any(|gateway| is_whole(gateway) && has(gateway))
+        };
+        let stays = match kind {
+            Kind::MailGateway => is_whole(key),
+            Kind::MailDomain => in_whole(&|gateway| before.form(gateway, key).is_some()),
+            Kind::RelayRule => in_whole(&|gateway| before.rule(gateway, key).is_some()),
+            _ => continue,
+        };
+        let standing = kept.standing.entry((*kind, key.clone())).or_insert(Standing::Nothing);
+        *standing = (*standing).min(of(stays)); // Kept comes first
+    }
+    if !before.snapshots.keys().any(is_whole) {
+        return;
+    }
+    for (parsed, _) in input.parsed.domains.iter().filter(|(parsed, _)| is_whole(&parsed.gateway)) {
+        let stays = before.form(&parsed.gateway, &parsed.key).is_some();
+        kept.standing.insert((Kind::MailDomain, (*parsed.key).clone()), of(stays));
+    }
+    for (key, object) in sorted(&input.resources.relay_rules) {
+        let gateway = target(&key, &object.spec.gateway_ref);
+        if is_whole(&gateway) {
+            let stays = before.rule(&gateway, &key).is_some();
+            kept.standing.insert((Kind::RelayRule, key), of(stays));
+        }
+    }
 }
 
 /// What is refused; a domain also by its `MailRecipients`.
 fn refused(input: &Input<'_>, report: &Report) -> BTreeMap<(Kind, ObjectKey), Refusal> {
     let mut refused = report.refused();
-    for object in &input.resources.recipients {
-        let key = ObjectKey::of(&object.metadata);
+    for (key, object) in &input.parsed.lists {
         let domain = ObjectKey::new(&key.namespace, &object.spec.domain_ref.name);
-        if let Some(refusal) = refused.get(&(Kind::MailRecipients, key)).copied() {
+        if let Some(refusal) = refused.get(&(Kind::MailRecipients, key.clone())).copied() {
             let whole = refused.entry((Kind::MailDomain, domain)).or_insert(refusal);
             *whole = refusal.max(*whole);
         }
@@ -118,58 +238,32 @@ fn refused(input: &Input<'_>, report: &Report) -> BTreeMap<(Kind, ObjectKey), Re
     refused
 }
 
-/// What was in force before, found by resource.
-struct Before<'a> {
-    snapshots: &'a BTreeMap<ObjectKey, Arc<Snapshot>>,
-    domains: HashMap<(&'a ObjectKey, &'a ResourceName), &'a Arc<MailDomain>>,
-    rules: HashMap<(&'a ObjectKey, &'a ResourceName), &'a RelayRule>,
-}
-
-impl<'a> Before<'a> {
-    fn new(input: &Input<'a>) -> Self {
-        let snapshots = &input.context.previous;
-        let (mut domains, mut rules) = (HashMap::new(), HashMap::new());
-        for (gateway, snapshot) in snapshots {
-            let forms = snapshot.domains.iter().filter(|form| !is_placeholder(form.as_ref()));
-            domains.extend(forms.map(|form| ((gateway, &form.origin), form)));
-            rules.extend(snapshot.rules.iter().map(|rule| ((gateway, &rule.origin), rule)));
-        }
-        Self { snapshots, domains, rules }
+/// What a domain that is only there as it was goes on holding.
+fn hold(claims: &mut Claims, key: &ObjectKey, gateway: &Gateway<'_>, domain: &KeptDomain) {
+    let (gateway, holder) = (Arc::new(gateway.key.clone()), Arc::new(key.clone()));
+    let mut held: Vec<_> =
+        names_of(&domain.form).map(|name| (Claim::domain(&gateway, name), Arc::clone(&holder))).collect();
+    if let Some(queue) = &domain.queue {
+        let namespace = Arc::new(ObjectKey::new(&key.namespace, ""));
+        held.push((Claim::queue(&gateway, &queue.name), namespace));
     }
-
-    fn domain(
-        &self,
-        gateways: &Gateways<'_>,
-        plan: &DomainPlan<'_>,
-    ) -> Option<(&'a MailDomain, &'a Snapshot)> {
-        let gateway = &gateways.at(plan.gateway)?.key;
-        let form = self.domains.get(&(gateway, &plan.key.resource_name()?)).copied()?;
-        Some((form, self.snapshots.get(gateway)?))
+    if domain.form.role == config::Role::Primary {
+        held.push((Claim::primary(&gateway), holder));
     }
-
-    fn rule(&self, gateway: &Gateway<'_>, key: &ObjectKey) -> Option<&'a RelayRule> {
-        self.rules.get(&(&gateway.key, &key.resource_name()?)).copied()
+    for (claim, holder) in held {
+        claims.0.entry(Arc::new(claim)).or_insert(holder);
     }
-}
-
-/// Whether this only answers 451 for a domain that could not be programmed.
-fn is_placeholder(form: &MailDomain) -> bool {
-    form.suspended
-        && form.recipients == Recipients::default()
-        && form.local_delivery.is_none()
-        && form.unknown_recipients == UnknownRecipients::Reject
 }
 
 /// Whether what the manifest says now, without its wrong parts, has less than what is in force. If not, it is programmed: its right parts count,
 /// and nobody loses mail by the wrong ones.
 fn takes_away(plan: &DomainPlan<'_>, form: &MailDomain) -> bool {
-    let named = |name: &Domain| plan.name.iter().chain(&plan.aliases).any(|held| held == name);
-    let names = names_of(form).all(named);
+    let names = names_of(form).all(|name| held_names(plan).any(|held| held == name));
     let recipients = match &form.recipients {
         Recipients::AcceptAll => plan.accepts_all(),
         Recipients::Listed { .. } if plan.accepts_all() => form.recipients == Recipients::default(),
         Recipients::Listed { users, groups, aliases } => {
-            users.iter().all(|name| plan.entries.users.contains_key(&name.to_ascii_lowercase()))
+            users.iter().all(|name| plan.listed.users.contains(name))
                 && groups.iter().chain(aliases).all(|entry| has_members(plan, &entry.name, &entry.members))
         }
     };
@@ -182,13 +276,29 @@ fn takes_away(plan: &DomainPlan<'_>, form: &MailDomain) -> bool {
     !(names && recipients && local && forward)
 }
 
+/// Whether all whom the form lists are listed now.
+fn has_users(plan: &DomainPlan<'_>, form: &MailDomain) -> bool {
+    match &form.recipients {
+        Recipients::AcceptAll => true,
+        Recipients::Listed { users, .. } => {
+            plan.accepts_all() || users.iter().all(|name| plan.listed.users.contains(name))
+        }
+    }
+}
+
+/// The names that a domain holds now.
+pub(crate) fn held_names<'p>(plan: &'p DomainPlan<'_>) -> impl Iterator<Item = &'p Domain> {
+    plan.name.map(|name| &name.domain).into_iter().chain(plan.aliases.iter().copied())
+}
+
 /// Whether there is a name to answer 451 for.
 fn has_names(plan: &DomainPlan<'_>) -> bool {
     plan.name.is_some() || !plan.aliases.is_empty() || !plan.contested.is_empty()
 }
 
 fn has_members(plan: &DomainPlan<'_>, name: &LocalPart, members: &[Member]) -> bool {
-    let Some(entry) = plan.entries.expansions.get(&key_of(name)) else { return false };
+    let entry = plan.listed.find(&key_of(name)).and_then(|at| plan.listed.expansions.get(at));
+    let Some(entry) = entry else { return false };
     members.iter().all(|member| {
         entry.targets.iter().any(|(target, _)| match (member, target) {
             (Member::Local(one), Target::Local(other)) => one == other,
@@ -227,6 +337,14 @@ fn shared_name(queue: &QueueName) -> Option<QueueName> {
     QueueName::new(queue.as_str().strip_prefix(LOCAL_QUEUE).unwrap_or(queue.as_str())).ok()
 }
 
+/// A domain that may stay: which one, and where.
+struct Place<'k> {
+    key: &'k ObjectKey,
+    gateway: usize,
+    /// What its manifest says now; absent: there is none to read.
+    suspended: Option<bool>,
+}
+
 /// What holds now, for what was compiled before to be judged by.
 struct Now<'c, 'a> {
     input: &'c Input<'a>,
@@ -235,6 +353,8 @@ struct Now<'c, 'a> {
     /// Names that several want and nobody has.
     contested: HashSet<(usize, &'c Domain)>,
     primaries: HashMap<usize, &'c ObjectKey>,
+    /// The names of domains that forward as they did before, whatever their manifests say now.
+    kept_forwarding: HashSet<(ObjectKey, Domain)>,
     /// Domains that forward, by their queue: those that only deliver locally have nothing to say about it.
     forwarding: HashMap<(usize, &'c QueueName), Vec<&'c DomainPlan<'a>>>,
     plans: HashMap<&'c ObjectKey, &'c DomainPlan<'a>>,
@@ -247,10 +367,10 @@ impl<'c, 'a> Now<'c, 'a> {
         domains: &'c [DomainPlan<'a>],
         claims: &'c Claims,
     ) -> Self {
-        let contested = |plan: &'c DomainPlan<'a>| plan.contested.iter().map(|name| (plan.gateway, name));
+        let contested = |plan: &'c DomainPlan<'a>| plan.contested.iter().map(|name| (plan.gateway, *name));
         let mut forwarding: HashMap<_, Vec<_>> = HashMap::new();
         for plan in domains.iter().filter(|plan| plan.complete && plan.forwards()) {
-            if let Some(queue) = &plan.queue {
+            if let Some(queue) = plan.queue {
                 forwarding.entry((plan.gateway, queue)).or_default().push(plan);
             }
         }
@@ -260,51 +380,71 @@ impl<'c, 'a> Now<'c, 'a> {
             gateways,
             claims,
             contested: domains.iter().flat_map(contested).collect(),
-            primaries: primaries.map(|plan| (plan.gateway, &plan.key)).collect(),
+            primaries: primaries.map(|plan| (plan.gateway, plan.key)).collect(),
+            kept_forwarding: HashSet::new(),
             forwarding,
-            plans: domains.iter().map(|plan| (&plan.key, plan)).collect(),
+            plans: domains.iter().map(|plan| (plan.key, plan)).collect(),
         }
     }
 
-    fn gateway_of(&self, key: &ObjectKey, reference: &GatewayRef) -> Option<(usize, &'c Gateway<'a>)> {
-        let place = self.gateways.place(key, reference)?;
+    fn gateway_of(&self, key: &ObjectKey) -> Option<(usize, &'c Gateway<'a>)> {
+        let place = self.gateways.place(key)?;
         Some((place, self.gateways.at(place)?))
+    }
+
+    /// What stays may close a circle with what is looked at after it.
+    fn remember(&mut self, kept: &KeptDomain) {
+        let Some(gateway) = self.gateways.at(kept.gateway) else { return };
+        if matches!(kept.form.unknown_recipients, UnknownRecipients::Forward(_)) {
+            let names = names_of(&kept.form).map(|name| (gateway.key.clone(), name.clone()));
+            self.kept_forwarding.extend(names);
+        }
     }
 
     /// The domain as it was, if all that it has may still be its own.
     fn keep_domain(
         &self,
-        plan: &DomainPlan<'_>,
-        form: &MailDomain,
+        place: &Place<'_>,
+        form: &Arc<MailDomain>,
         snapshot: &Snapshot,
     ) -> Option<KeptDomain> {
-        let gateway = self.gateways.at(plan.gateway)?;
+        let gateway = self.gateways.at(place.gateway)?;
         let queue = queue_of(gateway, form, snapshot);
-        let stays = names_of(form).all(|name| self.may_have_name(plan, gateway, name))
-            && hosts_of(form).all(|host| self.input.still_allows(gateway, &plan.key.namespace, &host.host))
-            && queue.as_ref().is_none_or(|queue| self.may_use_queue(plan, gateway, queue))
+        let stays = names_of(form).all(|name| self.may_have_name(place, gateway, name))
+            && hosts_of(form).all(|host| self.input.still_allows(gateway, &place.key.namespace, &host.host))
+            && queue.as_ref().is_none_or(|queue| self.may_use_queue(place, gateway, queue))
             && !self.may_forward_in_a_circle(form);
-        let mut form = form.clone();
-        form.suspended = plan.object.spec.suspend;
-        if self.primaries.get(&plan.gateway).is_some_and(|primary| **primary != plan.key) {
-            form.role = config::Role::Member;
+        if !stays {
+            return None;
         }
-        stays.then_some(KeptDomain { form, queue })
+        let suspended = place.suspended.unwrap_or(form.suspended);
+        let primary = self.primaries.get(&place.gateway);
+        let role = if primary.is_some_and(|primary| *primary != place.key) {
+            config::Role::Member
+        } else {
+            form.role
+        };
+        let mut form = Arc::clone(form);
+        if (form.suspended, form.role) != (suspended, role) {
+            let changed = Arc::make_mut(&mut form);
+            (changed.suspended, changed.role) = (suspended, role);
+        }
+        Some(KeptDomain { gateway: place.gateway, form, queue, is_alone: false })
     }
 
-    fn may_have_name(&self, plan: &DomainPlan<'_>, gateway: &Gateway<'_>, name: &Domain) -> bool {
-        let claim = Claim::Domain(gateway.key.clone(), name.to_lowercase());
-        self.claims.0.get(&claim).is_none_or(|holder| *holder == plan.key)
-            && !self.contested.contains(&(plan.gateway, name))
-            && self.input.grants(gateway, &plan.key.namespace, name)
+    fn may_have_name(&self, place: &Place<'_>, gateway: &Gateway<'_>, name: &Domain) -> bool {
+        let claim = Claim::domain(&Arc::new(gateway.key.clone()), name);
+        self.claims.0.get(&claim).is_none_or(|holder| **holder == *place.key)
+            && !self.contested.contains(&(place.gateway, name))
+            && self.input.grants(gateway, &place.key.namespace, name)
     }
 
     /// Whether the queue is not another namespace's, and those who share it now deliver in the same way.
-    fn may_use_queue(&self, plan: &DomainPlan<'_>, gateway: &Gateway<'_>, queue: &config::Queue) -> bool {
-        let claim = Claim::Queue(gateway.key.clone(), queue.name.as_str().to_owned());
-        let mut sharing = self.forwarding.get(&(plan.gateway, &queue.name)).into_iter().flatten();
-        self.claims.0.get(&claim).is_none_or(|holder| holder.namespace == plan.key.namespace)
-            && sharing.all(|other| other.key == plan.key || other.hold(gateway) == queue.hold)
+    fn may_use_queue(&self, place: &Place<'_>, gateway: &Gateway<'_>, queue: &config::Queue) -> bool {
+        let claim = Claim::queue(&Arc::new(gateway.key.clone()), &queue.name);
+        let mut sharing = self.forwarding.get(&(place.gateway, &queue.name)).into_iter().flatten();
+        self.claims.0.get(&claim).is_none_or(|holder| holder.namespace == place.key.namespace)
+            && sharing.all(|other| other.key == place.key || other.hold(gateway) == queue.hold)
     }
 
     /// Whether a gateway that the domain forwards to forwards the same domain itself: that it does not come back was only found out for what
@@ -314,9 +454,10 @@ impl<'c, 'a> Now<'c, 'a> {
         let HostPort { host, port } = &forward.host;
         let mut reached = self.gateways.all.iter().filter(|gateway| gateway.is_reached_at(host, *port));
         reached.any(|gateway| {
-            let claim = Claim::Domain(gateway.key.clone(), form.domain.to_lowercase());
-            let holder = self.claims.0.get(&claim).and_then(|holder| self.plans.get(holder));
+            let claim = Claim::domain(&Arc::new(gateway.key.clone()), &form.domain);
+            let holder = self.claims.0.get(&claim).and_then(|holder| self.plans.get(&**holder));
             holder.is_some_and(|plan| plan.forwards())
+                || self.kept_forwarding.contains(&(gateway.key.clone(), form.domain.clone()))
         })
     }
 

@@ -59,6 +59,8 @@ pub enum Reason {
     InvalidPort,
     /// A size is too small for what it is for.
     InvalidSize,
+    /// Another `MailUser` of the gateway has the login, or two claim it and nothing says who was first.
+    LoginClaimed,
     /// A field is needed because of what another one says.
     MissingField,
     /// The gateway takes no resources from this namespace.
@@ -107,7 +109,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, by name.
-    pub const ALL: [Self; 48] = [
+    pub const ALL: [Self; 49] = [
         Self::AcceptAllWithLists,
         Self::AddressesNotTrusted,
         Self::AliasClaimed,
@@ -134,6 +136,7 @@ impl Reason {
         Self::InvalidPattern,
         Self::InvalidPort,
         Self::InvalidSize,
+        Self::LoginClaimed,
         Self::MissingField,
         Self::NamespaceNotAllowed,
         Self::NoEffect,
@@ -194,6 +197,7 @@ impl Reason {
             | Self::InvalidPattern
             | Self::InvalidPort
             | Self::InvalidSize
+            | Self::LoginClaimed
             | Self::MissingField
             | Self::NamespaceNotAllowed
             | Self::PortClaimed
@@ -225,6 +229,7 @@ impl Reason {
             | Self::GatewayNotFound
             | Self::GatewayRefused
             | Self::HostNotAllowed
+            | Self::LoginClaimed
             | Self::NamespaceNotAllowed
             | Self::PrimaryClaimed
             | Self::PrimaryNotAllowed
@@ -325,6 +330,7 @@ mod tests {
             Reason::GatewayNotFound,
             Reason::GatewayRefused,
             Reason::HostNotAllowed,
+            Reason::LoginClaimed,
             Reason::NamespaceNotAllowed,
             Reason::PrimaryClaimed,
             Reason::PrimaryNotAllowed,

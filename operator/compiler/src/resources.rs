@@ -1,8 +1,9 @@
 //! What goes into a compilation: typed objects, Secrets, namespaces, and what the caller knows besides. Pure.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
+    hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
 
@@ -12,9 +13,10 @@ use k8s_openapi::{
 };
 use posthouse_config::Snapshot;
 use posthouse_crds::{
-    EtrnSchedule, MailDomain, MailGateway, MailRecipients, MailSchedule, MailUser, Object, Pop3Account,
+    EtrnSchedule, Kind, MailDomain, MailGateway, MailRecipients, MailSchedule, MailUser, Object, Pop3Account,
     RelayRule, mail_gateway::DEFAULT_CONTROLLER_NAME,
 };
+use posthouse_model::{Domain, QueueName, Timestamp};
 use serde::{Deserialize, Serialize};
 
 /// The name of an object of a known kind.
@@ -46,49 +48,60 @@ impl ObjectKey {
     }
 }
 
+impl ObjectKey {
+    /// Namespace and name: to look it up by parts that are borrowed elsewhere.
+    pub(crate) fn parts(&self) -> (&str, &str) {
+        (&self.namespace, &self.name)
+    }
+}
+
 impl fmt::Display for ObjectKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}/{}", self.namespace, self.name)
     }
 }
 
-/// Everything that a compilation reads. Each object has a name and a namespace; each key occurs once per kind.
+/// Everything that a compilation reads. Each object has a name and a namespace; each key occurs once per kind. Objects are shared, and told
+/// apart by their identity: what is the same `Arc` as in the compilation before is not parsed again.
 #[derive(Clone, Debug, Default)]
 pub struct Resources {
     /// Gateways.
-    pub gateways: Vec<MailGateway>,
+    pub gateways: Vec<Arc<MailGateway>>,
     /// Domains.
-    pub domains: Vec<MailDomain>,
+    pub domains: Vec<Arc<MailDomain>>,
     /// More recipients of domains.
-    pub recipients: Vec<MailRecipients>,
+    pub recipients: Vec<Arc<MailRecipients>>,
     /// Relay rules.
-    pub relay_rules: Vec<RelayRule>,
+    pub relay_rules: Vec<Arc<RelayRule>>,
     /// Mailboxes elsewhere.
-    pub pop3_accounts: Vec<Pop3Account>,
+    pub pop3_accounts: Vec<Arc<Pop3Account>>,
     /// Servers that are asked for our mail.
-    pub etrn_schedules: Vec<EtrnSchedule>,
+    pub etrn_schedules: Vec<Arc<EtrnSchedule>>,
     /// Schedules.
-    pub schedules: Vec<MailSchedule>,
+    pub schedules: Vec<Arc<MailSchedule>>,
     /// Identities.
-    pub users: Vec<MailUser>,
+    pub users: Vec<Arc<MailUser>>,
     /// Secrets: only whether they and their keys exist is asked.
-    pub secrets: Vec<Secret>,
+    pub secrets: Vec<Arc<Secret>>,
     /// Namespaces, for the selection by labels.
-    pub namespaces: Vec<Namespace>,
+    pub namespaces: Vec<Arc<Namespace>>,
+    /// Objects that are there, but whose form was refused before anything could be made of them: what names them finds them, and what was
+    /// programmed of them before stays in force.
+    pub refused: BTreeSet<(Kind, ObjectKey)>,
 }
 
 impl Resources {
     /// Adds an object of any kind.
     pub fn add(&mut self, object: Object) {
         match object {
-            Object::MailGateway(object) => self.gateways.push(*object),
-            Object::MailDomain(object) => self.domains.push(*object),
-            Object::MailRecipients(object) => self.recipients.push(*object),
-            Object::RelayRule(object) => self.relay_rules.push(*object),
-            Object::Pop3Account(object) => self.pop3_accounts.push(*object),
-            Object::EtrnSchedule(object) => self.etrn_schedules.push(*object),
-            Object::MailSchedule(object) => self.schedules.push(*object),
-            Object::MailUser(object) => self.users.push(*object),
+            Object::MailGateway(object) => self.gateways.push(object),
+            Object::MailDomain(object) => self.domains.push(object),
+            Object::MailRecipients(object) => self.recipients.push(object),
+            Object::RelayRule(object) => self.relay_rules.push(object),
+            Object::Pop3Account(object) => self.pop3_accounts.push(object),
+            Object::EtrnSchedule(object) => self.etrn_schedules.push(object),
+            Object::MailSchedule(object) => self.schedules.push(object),
+            Object::MailUser(object) => self.users.push(object),
         }
     }
 }
@@ -114,6 +127,8 @@ pub struct Context {
     pub claims: Claims,
     /// What is in force at each gateway: with it, what is refused now stays as it was programmed before.
     pub previous: BTreeMap<ObjectKey, Arc<Snapshot>>,
+    /// The time: names whose domains are gone are told from those that never were for a while.
+    pub now: Timestamp,
 }
 
 impl Default for Context {
@@ -123,34 +138,119 @@ impl Default for Context {
             controller_name: DEFAULT_CONTROLLER_NAME.to_owned(),
             claims: Claims::default(),
             previous: BTreeMap::new(),
+            now: Timestamp::default(),
         }
     }
 }
 
-/// Something that only one resource can hold.
+/// Something that only one resource can hold, with its hash: it is looked up far more often than it is made.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "What", into = "What")]
+pub(crate) struct Claim {
+    hash: u64,
+    what: What,
+}
+
+impl Claim {
+    pub(crate) fn domain(gateway: &Arc<ObjectKey>, name: &Domain) -> Self {
+        What::Domain(Arc::clone(gateway), name.to_lowercase()).into()
+    }
+
+    pub(crate) fn primary(gateway: &Arc<ObjectKey>) -> Self {
+        What::Primary(Arc::clone(gateway)).into()
+    }
+
+    pub(crate) fn queue(gateway: &Arc<ObjectKey>, name: &QueueName) -> Self {
+        What::Queue(Arc::clone(gateway), name.as_str().to_owned()).into()
+    }
+
+    pub(crate) fn queue_id(id: &str) -> Self {
+        What::QueueId(id.to_owned()).into()
+    }
+
+    pub(crate) fn login(gateway: &Arc<ObjectKey>, login: &str) -> Self {
+        What::Login(Arc::clone(gateway), login.to_owned()).into()
+    }
+
+    /// The name that is claimed, in lower case if it is a domain; nothing for the role of primary.
+    pub(crate) fn name(&self) -> &str {
+        match &self.what {
+            What::Domain(_, name) | What::Queue(_, name) | What::QueueId(name) | What::Login(_, name) => name,
+            What::Primary(_) => "",
+        }
+    }
+}
+
+impl From<What> for Claim {
+    fn from(what: What) -> Self {
+        let mut hasher = DefaultHasher::new();
+        what.hash(&mut hasher);
+        Self { hash: hasher.finish(), what }
+    }
+}
+
+impl From<Claim> for What {
+    fn from(claim: Claim) -> Self {
+        claim.what
+    }
+}
+
+impl Hash for Claim {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.hash);
+    }
+}
+
+/// Takes the hash that a claim has for what it is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct ClaimHasher(u64);
+
+impl Hasher for ClaimHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        // Not used: a claim writes a number.
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+}
+
+/// A map by claims.
+pub(crate) type ClaimMap<K, V> = HashMap<K, V, BuildHasherDefault<ClaimHasher>>;
+
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub(crate) enum Claim {
+#[serde(rename = "Claim")]
+enum What {
     /// A domain name at a gateway, as a domain or as an alias.
-    Domain(ObjectKey, String),
+    Domain(Arc<ObjectKey>, String),
     /// To be the primary domain of a gateway.
-    Primary(ObjectKey),
+    Primary(Arc<ObjectKey>),
     /// A queue name at a gateway: held by a namespace.
-    Queue(ObjectKey, String),
+    Queue(Arc<ObjectKey>, String),
     /// The id of a gateway's queue.
     QueueId(String),
+    /// A login at a gateway.
+    Login(Arc<ObjectKey>, String),
 }
 
 /// Who holds what. Opaque: what one compilation returns is handed to the next. It may be written down meanwhile, as a sorted list.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "Vec<Held>", into = "Vec<Held>")]
-pub struct Claims(pub(crate) BTreeMap<Claim, ObjectKey>);
+pub struct Claims(pub(crate) ClaimMap<Arc<Claim>, Arc<ObjectKey>>);
 
 /// One claim as it is written down.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Held {
-    what: Claim,
-    by: ObjectKey,
+    what: Arc<Claim>,
+    by: Arc<ObjectKey>,
 }
 
 impl From<Vec<Held>> for Claims {
@@ -161,7 +261,9 @@ impl From<Vec<Held>> for Claims {
 
 impl From<Claims> for Vec<Held> {
     fn from(claims: Claims) -> Self {
-        claims.0.into_iter().map(|(what, by)| Held { what, by }).collect()
+        let mut held: Self = claims.0.into_iter().map(|(what, by)| Held { what, by }).collect();
+        held.sort_by(|one, other| one.what.cmp(&other.what));
+        held
     }
 }
 
@@ -170,13 +272,13 @@ impl From<Claims> for Vec<Held> {
 pub(crate) struct Secrets<'a>(HashMap<(&'a str, &'a str), &'a Secret>);
 
 impl<'a> Secrets<'a> {
-    pub(crate) fn new(secrets: &'a [Secret]) -> Self {
+    pub(crate) fn new(secrets: &'a [Arc<Secret>]) -> Self {
         Self(
             secrets
                 .iter()
                 .filter_map(|secret| {
                     let metadata = &secret.metadata;
-                    Some(((metadata.namespace.as_deref()?, metadata.name.as_deref()?), secret))
+                    Some(((metadata.namespace.as_deref()?, metadata.name.as_deref()?), &**secret))
                 })
                 .collect(),
         )
@@ -199,14 +301,17 @@ mod tests {
 
     #[test]
     fn claims_are_written_as_a_sorted_list_and_read_back() {
-        let (edge, holder) = (ObjectKey::new("mail", "edge"), ObjectKey::new("mail", "b"));
+        let (edge, holder) =
+            (Arc::new(ObjectKey::new("mail", "edge")), Arc::new(ObjectKey::new("mail", "b")));
         let claims = Claims(
             [
-                (Claim::QueueId("q".to_owned()), edge.clone()),
-                (Claim::Primary(edge.clone()), holder.clone()),
-                (Claim::Domain(edge, "b.example".to_owned()), holder),
+                (Claim::queue_id("q"), Arc::clone(&edge)),
+                (Claim::primary(&edge), Arc::clone(&holder)),
+                (Claim::domain(&edge, &"b.example".parse().unwrap()), holder),
             ]
-            .into(),
+            .map(|(what, by)| (Arc::new(what), by))
+            .into_iter()
+            .collect(),
         );
         let written = serde_json::to_string(&claims).unwrap();
         assert_eq!(

@@ -1,7 +1,8 @@
 //! The last step: what was checked becomes one snapshot per gateway. Nothing is judged here. Pure.
 
 use std::{
-    collections::{BTreeMap, btree_map::Entry as Slot},
+    borrow::Cow,
+    collections::{BTreeMap, HashMap, hash_map::Entry as Slot},
     sync::Arc,
 };
 
@@ -21,7 +22,8 @@ use crate::{
     compile::Gateways,
     domain::{DomainPlan, EntryKind, LocalDelivery, Unknown},
     gateway::Gateway,
-    previous::{Kept, KeptDomain},
+    memory::Memory,
+    previous::{Kept, KeptDomain, held_names},
     resources::ObjectKey,
     rule::RulePlan,
     syntax::Target,
@@ -33,24 +35,41 @@ pub(crate) fn build(
     domains: &[DomainPlan<'_>],
     rules: &[RulePlan<'_>],
     kept: &Kept,
-) -> BTreeMap<ObjectKey, Arc<Snapshot>> {
-    let mut drafts: Vec<Option<Draft>> =
+    previous: &BTreeMap<ObjectKey, Arc<Snapshot>>,
+    memory: &mut Memory,
+) -> BTreeMap<ObjectKey, Snapshot> {
+    let mut drafts: Vec<Option<Draft<'_>>> =
         gateways.all.iter().map(|gateway| gateway_of(gateway).map(Draft::new)).collect();
+    let kept_of = |plan: &DomainPlan<'_>| kept.domains.get(plan.key); // most often there is none at all
+    let alone = || kept.domains.values().filter(|kept| kept.is_alone);
     // Queues first: how local delivery is queued depends on whether any domain holds the queue.
     for plan in domains {
         let Some((Some(draft), gateway)) = drafts.get_mut(plan.gateway).zip(gateways.at(plan.gateway)) else {
             continue;
         };
-        match kept.domains.get(&plan.key) {
+        match kept_of(plan) {
             Some(kept) => draft.add_queue(kept.queue.clone()),
             None => draft.add_queue(queue_of(plan, gateway)),
         }
     }
+    for kept in alone() {
+        if let Some(Some(draft)) = drafts.get_mut(kept.gateway) {
+            draft.add_queue(kept.queue.clone());
+        }
+    }
     for plan in domains {
         let Some(Some(draft)) = drafts.get_mut(plan.gateway) else { continue };
-        match kept.domains.get(&plan.key) {
-            Some(kept) => draft.add_kept(kept, plan),
-            None => draft.add_domain(plan),
+        match kept_of(plan) {
+            Some(kept) => {
+                draft.add_kept(kept);
+                draft.refuse_new_names(kept, plan);
+            }
+            None => draft.add_domain(plan, memory),
+        }
+    }
+    for kept in alone() {
+        if let Some(Some(draft)) = drafts.get_mut(kept.gateway) {
+            draft.add_kept(kept);
         }
     }
     for plan in rules.iter().filter(|plan| !kept.rules.contains_key(&plan.key)) {
@@ -63,33 +82,46 @@ pub(crate) fn build(
             draft.rules.push(rule.clone());
         }
     }
-    gateways
-        .all
-        .iter()
-        .zip(drafts)
-        .filter_map(|(gateway, draft)| Some((gateway.key.clone(), Arc::new(draft?.finish()))))
-        .collect()
+    let finished = gateways.all.iter().zip(drafts);
+    let finish = |(gateway, draft): (&Gateway<'_>, Option<Draft<'_>>)| {
+        Some((gateway.key.clone(), draft?.finish(previous.get(&gateway.key).map(Arc::as_ref))))
+    };
+    finished.filter_map(finish).collect()
 }
 
 /// A snapshot under construction.
-struct Draft {
+struct Draft<'a> {
     gateway: config::Gateway,
-    queues: BTreeMap<QueueName, config::Queue>,
-    domains: BTreeMap<Domain, MailDomain>,
+    queues: HashMap<QueueName, config::Queue>,
+    /// Each with its name in lower case, to sort it by.
+    domains: Vec<(Cow<'a, str>, Arc<MailDomain>)>,
+    /// What stands for names whose domains cannot be programmed.
+    placeholders: BTreeMap<Domain, Arc<MailDomain>>,
     rules: Vec<config::RelayRule>,
 }
 
-impl Draft {
+impl<'a> Draft<'a> {
     fn new(gateway: config::Gateway) -> Self {
-        Self { gateway, queues: BTreeMap::new(), domains: BTreeMap::new(), rules: Vec::new() }
+        let (queues, placeholders) = (HashMap::new(), BTreeMap::new());
+        Self { gateway, queues, domains: Vec::new(), placeholders, rules: Vec::new() }
     }
 
-    fn finish(self) -> Snapshot {
+    fn finish(self, previous: Option<&Snapshot>) -> Snapshot {
         let mut snapshot = Snapshot::new(self.gateway);
         snapshot.queues = self.queues.into_values().collect();
-        snapshot.domains = self.domains.into_values().map(Arc::new).collect();
+        let mut domains = self.domains;
+        let named = |(name, domain): (Domain, _)| (Cow::Owned(name.to_lowercase()), domain);
+        domains.extend(self.placeholders.into_iter().map(named));
+        // The sort keeps what is equal in order: a domain comes before what only stands for its name.
+        domains.sort_by(|(one, _), (other, _)| one.cmp(other));
+        domains.dedup_by(|(one, _), (other, _)| one == other);
+        snapshot.domains = domains.into_iter().map(|(_, domain)| domain).collect();
         snapshot.rules = self.rules.into();
-        snapshot.sorted()
+        let mut snapshot = snapshot.sorted();
+        if let Some(previous) = previous {
+            share(&mut snapshot.domains, &previous.domains);
+        }
+        snapshot
     }
 
     fn add_queue(&mut self, queue: Option<config::Queue>) {
@@ -107,61 +139,82 @@ impl Draft {
         }
     }
 
-    fn add_domain(&mut self, plan: &DomainPlan<'_>) {
+    fn add_domain(&mut self, plan: &DomainPlan<'a>, memory: &mut Memory) {
         let Some(origin) = plan.key.resource_name() else { return };
         for name in &plan.contested {
             self.refuse_for_now(name, &[], &origin);
         }
-        let Some(name) = &plan.name else {
+        let Some(name) = plan.name else {
             if let Some((first, rest)) = plan.aliases.split_first() {
                 self.refuse_for_now(first, rest, &origin);
             }
             return;
         };
-        let Some(queue) = plan.queue.as_ref().filter(|_| plan.is_programmable()) else {
-            self.refuse_for_now(name, &plan.aliases, &origin);
+        let Some(queue) = plan.queue.filter(|_| plan.is_programmable()) else {
+            self.refuse_for_now(&name.domain, &plan.aliases, &origin);
             return;
         };
-        let spec = &plan.object.spec;
-        let mut domain = MailDomain::new(name.clone(), origin);
+        let local = plan.local.as_ref().map(|local| self.local_delivery(local, queue));
+        let unknown = unknown_of(plan, queue);
+        let remembered = memory.form(plan.object(), &plan.listed);
+        if let Some(form) = remembered.filter(|form| is_still(form, plan, local.as_ref(), &unknown)) {
+            self.domains.push((name.claim.name().into(), Arc::clone(form)));
+            return;
+        }
+        let spec = &plan.object().spec;
+        let mut domain = MailDomain::new(name.domain.clone(), origin);
         domain.suspended = spec.suspend;
-        domain.role = if plan.primary { config::Role::Primary } else { config::Role::Member };
-        domain.aliases = plan.aliases.as_slice().into();
+        domain.role = role_of(plan);
+        domain.aliases = plan.aliases.iter().map(|alias| (*alias).clone()).collect();
         domain.recipients = recipients_of(plan);
-        domain.local_delivery = plan.local.as_ref().map(|local| self.local_delivery(local, queue));
-        domain.unknown_recipients = unknown_of(plan, queue);
+        domain.local_delivery = local;
+        domain.unknown_recipients = unknown;
         let sizes = spec.message_size.unwrap_or_default();
         domain.message_size = config::MessageSize {
             sent: sizes.sent.map(Size::as_bytes),
             received: sizes.received.map(Size::as_bytes),
         };
-        self.domains.insert(name.clone(), domain);
+        let domain = Arc::new(domain);
+        memory.keep_form(plan.object(), &plan.listed, &domain);
+        self.domains.push((name.claim.name().into(), domain));
     }
 
-    /// A domain as it was. Names that it has only now get 451, for nothing says yet what they are for.
-    fn add_kept(&mut self, kept: &KeptDomain, plan: &DomainPlan<'_>) {
-        let mut domain = kept.form.clone();
-        if let Some((local, queue)) = domain.local_delivery.as_mut().zip(kept.queue.as_ref()) {
-            match local {
-                config::LocalDelivery::Lmtp { queue: own, .. } => *own = self.local_queue(&queue.name),
-                config::LocalDelivery::Maildrop { queue: own } => *own = self.maildrop_queue(&queue.name),
+    /// A domain as it was.
+    fn add_kept(&mut self, kept: &KeptDomain) {
+        let mut domain = Arc::clone(&kept.form);
+        if let Some((local, queue)) = domain.local_delivery.as_ref().zip(kept.queue.as_ref()) {
+            let own = match local {
+                config::LocalDelivery::Lmtp { .. } => self.local_queue(&queue.name),
+                config::LocalDelivery::Maildrop { .. } => self.maildrop_queue(&queue.name),
+            };
+            if own != *local.queue() {
+                match &mut Arc::make_mut(&mut domain).local_delivery {
+                    Some(
+                        config::LocalDelivery::Lmtp { queue, .. } | config::LocalDelivery::Maildrop { queue },
+                    ) => *queue = own,
+                    None => {}
+                }
             }
         }
-        let is_new = |name: &&Domain| **name != domain.domain && !domain.aliases.contains(name);
-        let held = plan.name.iter().chain(&plan.aliases).filter(is_new).cloned();
-        let new: Vec<_> = held.collect();
+        self.domains.push((domain.domain.to_lowercase().into(), domain));
+    }
+
+    /// Names that a kept domain has only now get 451, for nothing says yet what they are for.
+    fn refuse_new_names(&mut self, kept: &KeptDomain, plan: &DomainPlan<'_>) {
+        let form = &kept.form;
+        let is_new = |name: &&Domain| **name != form.domain && !form.aliases.contains(name);
+        let new: Vec<_> = held_names(plan).filter(is_new).collect();
         if let Some((first, rest)) = new.split_first() {
-            self.refuse_for_now(first, rest, &domain.origin);
+            self.refuse_for_now(first, rest, &form.origin);
         }
-        self.domains.insert(domain.domain.clone(), domain);
     }
 
     /// A name whose domain cannot be programmed: its mail gets 451 and comes again, where 550 would lose it.
-    fn refuse_for_now(&mut self, name: &Domain, aliases: &[Domain], origin: &ResourceName) {
+    fn refuse_for_now(&mut self, name: &Domain, aliases: &[&Domain], origin: &ResourceName) {
         let mut domain = MailDomain::new(name.clone(), origin.clone());
         domain.suspended = true;
-        domain.aliases = aliases.into();
-        self.domains.entry(name.clone()).or_insert(domain);
+        domain.aliases = aliases.iter().map(|alias| (*alias).clone()).collect();
+        self.placeholders.entry(name.clone()).or_insert_with(|| Arc::new(domain));
     }
 
     fn local_delivery(&mut self, local: &LocalDelivery, queue: &QueueName) -> config::LocalDelivery {
@@ -193,12 +246,24 @@ impl Draft {
         // The check of queue names left room for this one.
         let queue =
             if held { local_queue_name(queue).unwrap_or_else(|_| queue.clone()) } else { queue.clone() };
-        self.queues.entry(queue.clone()).or_insert_with(|| config::Queue {
-            name: queue.clone(),
-            hold: None,
-            hold_expires_after: None,
-        });
+        if !self.queues.contains_key(&queue) {
+            let (hold, hold_expires_after) = (None, None);
+            self.queues
+                .insert(queue.clone(), config::Queue { name: queue.clone(), hold, hold_expires_after });
+        }
         queue
+    }
+}
+
+/// Replaces what is equal to what the snapshot in force has by that itself: whoever compares identities then sees no change. Both are sorted.
+fn share(domains: &mut [Arc<MailDomain>], previous: &[Arc<MailDomain>]) {
+    let mut previous = previous.iter().peekable();
+    for domain in domains {
+        while previous.next_if(|previous| previous.domain < domain.domain).is_some() {}
+        let same = |previous: &&&Arc<MailDomain>| !Arc::ptr_eq(previous, domain) && **previous == domain;
+        if let Some(same) = previous.peek().filter(same) {
+            *domain = Arc::clone(same);
+        }
     }
 }
 
@@ -246,8 +311,8 @@ fn gateway_of(gateway: &Gateway<'_>) -> Option<config::Gateway> {
 }
 
 fn queue_of(plan: &DomainPlan<'_>, gateway: &Gateway<'_>) -> Option<config::Queue> {
-    let name = plan.queue.clone().filter(|_| plan.complete && !plan.superseded)?;
-    let hold_expires_after = plan.object.spec.queue.as_ref().and_then(|queue| queue.hold_expires_after);
+    let name = plan.queue.filter(|_| plan.complete && !plan.superseded)?.clone();
+    let hold_expires_after = plan.object().spec.queue.as_ref().and_then(|queue| queue.hold_expires_after);
     Some(config::Queue { name, hold: plan.hold(gateway), hold_expires_after: hold_expires_after.map(millis) })
 }
 
@@ -286,12 +351,31 @@ fn millis(duration: Duration) -> Millis {
     Millis::from_secs(duration.as_secs())
 }
 
+fn role_of(plan: &DomainPlan<'_>) -> config::Role {
+    if plan.primary { config::Role::Primary } else { config::Role::Member }
+}
+
+/// Whether a domain that was compiled from the same manifest and the same recipients would be compiled to the same again.
+fn is_still(
+    form: &MailDomain,
+    plan: &DomainPlan<'_>,
+    local: Option<&config::LocalDelivery>,
+    unknown: &UnknownRecipients,
+) -> bool {
+    form.role == role_of(plan)
+        && form.local_delivery.as_ref() == local
+        && form.unknown_recipients == *unknown
+        && form.aliases.len() == plan.aliases.len()
+        // A name that is taken over may be spelled anew.
+        && form.aliases.iter().zip(&plan.aliases).all(|(one, other)| one.as_str() == other.as_str())
+}
+
 fn recipients_of(plan: &DomainPlan<'_>) -> config::Recipients {
     if plan.accepts_all() {
         return config::Recipients::AcceptAll;
     }
     let expansions = |wanted: EntryKind| {
-        let entries = plan.entries.expansions.values().filter(move |entry| entry.kind == wanted);
+        let entries = plan.listed.expansions.iter().filter(move |entry| entry.kind == wanted);
         entries
             .map(|entry| config::Expansion {
                 name: entry.local.clone(),
@@ -307,7 +391,7 @@ fn recipients_of(plan: &DomainPlan<'_>) -> config::Recipients {
             .collect()
     };
     config::Recipients::Listed {
-        users: plan.entries.users.values().collect(),
+        users: plan.listed.users.clone(),
         groups: expansions(EntryKind::Group),
         aliases: expansions(EntryKind::Alias),
     }

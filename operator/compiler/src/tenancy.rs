@@ -1,6 +1,9 @@
 //! Which namespaces a gateway lets in, and which domains it grants them. Pure.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::Arc,
+};
 
 use k8s_openapi::{
     api::core::v1::Namespace,
@@ -20,7 +23,7 @@ use crate::{
 pub(crate) struct Namespaces<'a>(HashMap<&'a str, &'a BTreeMap<String, String>>);
 
 impl<'a> Namespaces<'a> {
-    pub(crate) fn new(namespaces: &'a [Namespace]) -> Self {
+    pub(crate) fn new(namespaces: &'a [Arc<Namespace>]) -> Self {
         Self(
             namespaces
                 .iter()

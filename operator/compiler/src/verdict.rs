@@ -75,6 +75,20 @@ impl fmt::Display for Verdict {
     }
 }
 
+/// What is wrong with a field, whoever's it is: what parsing remembers, for each compilation to say.
+#[derive(Clone, Debug)]
+pub(crate) struct Fault {
+    field: String,
+    reason: Reason,
+    message: String,
+}
+
+impl Fault {
+    pub(crate) fn new(field: impl Into<String>, reason: Reason, message: impl Into<String>) -> Self {
+        Self { field: field.into(), reason, message: message.into() }
+    }
+}
+
 /// The verdicts of one compilation, as they are found.
 #[derive(Debug, Default)]
 pub(crate) struct Report {
@@ -110,6 +124,12 @@ impl Report {
     ) {
         let (_, status) = reason.condition();
         self.say_with_status(subject, field, reason, status, message);
+    }
+
+    /// Says what parsing found.
+    pub(crate) fn say_fault(&mut self, subject: Subject<'_>, fault: &Fault) {
+        let Fault { field, reason, message } = fault;
+        self.say(subject, field.as_str(), *reason, message.as_str());
     }
 
     /// The same for a reason whose condition may be true or false.

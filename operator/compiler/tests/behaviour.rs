@@ -6,9 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use posthouse_compiler::{Context, ObjectKey, Reason, Resources, Standing, compile};
+use posthouse_compiler::{Compilation, Context, ObjectKey, Reason, Resources, Standing, compile};
 use posthouse_config::{Recipients, Snapshot};
-use posthouse_crds::Object;
+use posthouse_crds::{Kind, Object};
+use posthouse_model::Timestamp;
 use serde_json::json;
 
 #[path = "large/resources.rs"]
@@ -63,6 +64,165 @@ fn a_wrong_domain_leaves_the_others_as_they_were() {
     assert!(beside.is_refused() && !alone.is_refused());
 }
 
+fn follow(context: &mut Context, compilation: Compilation) {
+    context.claims = compilation.claims;
+    for (key, snapshot) in compilation.snapshots {
+        context.previous.insert(key, snapshot);
+    }
+}
+
+fn refused(mut resources: Resources, kind: Kind, name: &str) -> Resources {
+    resources.refused.insert((kind, ObjectKey::new("mail", name)));
+    resources
+}
+
+fn served(name: &str, domain: &str, users: &[&str]) -> Object {
+    let users: Vec<_> = users.iter().map(|name| json!({"name": name})).collect();
+    let delivery = json!({"lmtp": {"host": "127.0.0.1", "port": 24}});
+    let spec = json!({"gatewayRef": {"name": "edge"}, "domain": domain, "recipients": {"users": users}, "localDelivery": delivery});
+    object("MailDomain", name, &spec)
+}
+
+fn standing_of(compilation: &Compilation, kind: Kind, name: &str) -> Option<Standing> {
+    compilation.standing.get(&(kind, ObjectKey::new("mail", name))).copied()
+}
+
+/// The context after a compilation of these.
+fn after(objects: Vec<Object>) -> Context {
+    let mut context = Context::default();
+    let first = compile(&of(objects), &context);
+    follow(&mut context, first);
+    context
+}
+
+fn in_force(context: &Context) -> &Arc<Snapshot> {
+    &context.previous[&ObjectKey::new("mail", "edge")]
+}
+
+#[test]
+fn a_domain_whose_form_is_refused_stays_as_it_was_until_another_has_its_name() {
+    let context = after(vec![gateway(), served("a", "a.example", &["ann"]), served("b", "b.example", &[])]);
+    let alone = refused(of(vec![gateway(), served("b", "b.example", &[])]), Kind::MailDomain, "a");
+    let kept = compile(&alone, &context);
+    assert_eq!((kept.verdicts.as_slice(), only(&kept.snapshots)), ([].as_slice(), &**in_force(&context)));
+    assert!(Arc::ptr_eq(&only(&kept.snapshots).domains[0], &in_force(&context).domains[0]));
+    assert_eq!(standing_of(&kept, Kind::MailDomain, "a"), Some(Standing::Kept));
+
+    // It goes on holding its name beside one that comes at the moment when it is right again.
+    let mut later = context.clone();
+    follow(&mut later, kept);
+    let both = of(vec![gateway(), served("a", "a.example", &["ann"]), served("c", "a.example", &[])]);
+    assert_eq!(only(&compile(&both, &later).snapshots).domains[0].origin.as_str(), "mail/a");
+
+    let taken = refused(of(vec![gateway(), served("c", "a.example", &[])]), Kind::MailDomain, "a");
+    let taken = compile(&taken, &context);
+    assert_eq!(only(&taken.snapshots).domains[0].origin.as_str(), "mail/c");
+    assert_eq!(standing_of(&taken, Kind::MailDomain, "a"), Some(Standing::Nothing));
+
+    let never = refused(of(vec![gateway()]), Kind::MailDomain, "never");
+    assert_eq!(standing_of(&compile(&never, &context), Kind::MailDomain, "never"), Some(Standing::Nothing));
+}
+
+#[test]
+fn a_rule_whose_form_is_refused_stays_as_it_was() {
+    let spec = json!({"gatewayRef": {"name": "edge"}, "match": {"always": true}, "relay": {"hosts": [{"host": "192.0.2.1", "port": 25}]}});
+    let context = after(vec![gateway(), object("RelayRule", "r", &spec)]);
+    let kept = compile(&refused(of(vec![gateway()]), Kind::RelayRule, "r"), &context);
+    assert_eq!(only(&kept.snapshots), &**in_force(&context));
+    assert_eq!(standing_of(&kept, Kind::RelayRule, "r"), Some(Standing::Kept));
+}
+
+#[test]
+fn a_refused_list_takes_no_recipient_away() {
+    let list = object("MailRecipients", "more", &json!({"domainRef": {"name": "a"}, "users": ["bob"]}));
+    let context = after(vec![gateway(), served("a", "a.example", &["ann"]), list]);
+    let without = of(vec![gateway(), served("a", "a.example", &["ann", "new"])]);
+    let kept = compile(&refused(without, Kind::MailRecipients, "more"), &context);
+    assert_eq!(only(&kept.snapshots), &**in_force(&context));
+    assert_eq!(standing_of(&kept, Kind::MailDomain, "a"), Some(Standing::Kept));
+
+    let with = of(vec![gateway(), served("a", "a.example", &["ann", "bob", "new"])]);
+    let free = compile(&refused(with, Kind::MailRecipients, "more"), &context);
+    let Recipients::Listed { users, .. } = &only(&free.snapshots).domains[0].recipients else { panic!() };
+    assert!(users.contains("new"), "nobody is missing, so what the manifest says now holds");
+    assert_eq!(standing_of(&free, Kind::MailDomain, "a"), None);
+}
+
+#[test]
+fn a_gateway_whose_form_is_refused_has_no_new_snapshot_and_is_not_missing() {
+    let context = after(vec![gateway(), served("a", "a.example", &[])]);
+    let now = of(vec![served("a", "a.example", &[]), served("b", "b.example", &[])]);
+    let compilation = compile(&refused(now, Kind::MailGateway, "edge"), &context);
+    assert!(compilation.snapshots.is_empty());
+    assert!(compilation.verdicts.iter().all(|verdict| verdict.reason == Reason::GatewayRefused));
+    assert_eq!(standing_of(&compilation, Kind::MailGateway, "edge"), Some(Standing::Kept));
+    assert_eq!(standing_of(&compilation, Kind::MailDomain, "a"), Some(Standing::Kept));
+    assert_eq!(standing_of(&compilation, Kind::MailDomain, "b"), Some(Standing::Nothing));
+}
+
+#[test]
+fn what_a_refused_form_is_named_by_finds_it() {
+    let spec = json!({
+        "gatewayRef": {"name": "edge"}, "domain": "a.example", "release": {"scheduleRef": {"name": "hourly"}, "atrn": {"users": ["ann"]}},
+        "unknownRecipients": {"action": "Forward", "forward": {"host": "192.0.2.1", "port": 25, "delivery": "OnRequest"}},
+    });
+    let list = object("MailRecipients", "more", &json!({"domainRef": {"name": "gone"}, "users": []}));
+    let mut resources = of(vec![gateway(), object("MailDomain", "a", &spec), list]);
+    let reasons = |resources: &Resources| {
+        let verdicts = compile(resources, &Context::default()).verdicts.into_iter();
+        let reasons = verdicts.map(|verdict| verdict.reason);
+        reasons.filter(|reason| *reason != Reason::NotSupportedYet).collect::<Vec<_>>()
+    };
+    assert_eq!(reasons(&resources).len(), 3, "schedule, user and domain are missing");
+    for (kind, name) in [(Kind::MailSchedule, "hourly"), (Kind::MailUser, "ann"), (Kind::MailDomain, "gone")]
+    {
+        resources = refused(resources, kind, name);
+    }
+    assert_eq!(reasons(&resources), []);
+}
+
+#[test]
+fn the_name_of_a_domain_that_is_gone_is_retired_for_an_hour() {
+    const HOUR: u64 = 3_600_000;
+    let mut context = Context { now: Timestamp(1_000), ..Context::default() };
+    let with = of(vec![gateway(), served("a", "a.example", &[]), served("b", "b.example", &[])]);
+    let without = of(vec![gateway(), served("b", "b.example", &[])]);
+    let retired = |compilation: &Compilation| {
+        let retired = only(&compilation.snapshots).retired.iter();
+        retired.map(|retired| (retired.domain.to_string(), retired.until.0)).collect::<Vec<_>>()
+    };
+    let first = compile(&with, &context);
+    assert_eq!(retired(&first), []);
+    follow(&mut context, first);
+
+    let gone = compile(&without, &context);
+    let expected = [("a.example".to_owned(), HOUR + 1_000)];
+    assert_eq!(retired(&gone), expected);
+    follow(&mut context, gone);
+
+    context.now = Timestamp(HOUR);
+    assert_eq!(retired(&compile(&without, &context)), expected, "its time stays");
+    assert_eq!(retired(&compile(&with, &context)), [], "it is back");
+    context.now = Timestamp(HOUR + 1_000);
+    assert_eq!(retired(&compile(&without, &context)), [], "its time has passed");
+}
+
+#[test]
+fn a_name_that_an_edit_takes_away_or_a_refused_form_hides_is_not_retired() {
+    let named = |aliases: &[&str]| {
+        object(
+            "MailDomain",
+            "a",
+            &json!({"gatewayRef": {"name": "edge"}, "domain": "a.example", "aliases": aliases}),
+        )
+    };
+    let context = after(vec![gateway(), named(&["x.example"])]);
+    let edited = compile(&of(vec![gateway(), named(&[])]), &context);
+    assert_eq!(*only(&edited.snapshots).retired, []);
+    let hidden = compile(&refused(of(vec![gateway()]), Kind::MailDomain, "a"), &context);
+    assert_eq!(*only(&hidden.snapshots).retired, []);
+}
+
 /// 10,000 domains and 100,000 recipients: an edit of one must reach the nodes within a second. The bound here is generous, for a debug build
 /// on a busy machine; what it would catch is a loop inside a loop.
 #[test]
@@ -83,7 +243,7 @@ fn ten_thousand_domains_compile_in_linear_time() {
     // The worst that one edit can do: every domain is refused, and each is looked for in what was in force before.
     let mut wrong = large;
     for domain in &mut wrong.domains {
-        domain.spec.local_delivery = None;
+        Arc::make_mut(domain).spec.local_delivery = None;
     }
     let context = Context { claims: compilation.claims, previous: compilation.snapshots, ..context };
     let begun = Instant::now();

@@ -4,12 +4,13 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
-use posthouse_compiler::{Claims, Compilation, Context, ObjectKey, Severity};
+use posthouse_compiler::{Claims, Compilation, Compiler, Context, ObjectKey, Severity};
 use posthouse_config::Snapshot;
 use posthouse_crds::Object;
+use posthouse_model::Timestamp;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
@@ -55,6 +56,8 @@ pub(super) struct Run {
     /// Objects that were not there at the last look, and had been before.
     missed: BTreeSet<Identity>,
     judged: Judged,
+    /// What it remembers makes the next look fast.
+    compiler: Compiler,
     /// Who holds what, as it is written in the state.
     remembered: Claims,
     fleet: Fleet,
@@ -68,9 +71,21 @@ pub(super) struct Run {
 impl Run {
     pub(super) fn new(reader: Reader, reading: Reading, fleet: Fleet, log_format: Format) -> Self {
         let remembered = fleet.claims();
-        let judged = judge(&reading, remembered.clone(), &fleet);
+        let mut compiler = Compiler::default();
+        let judged = judge(&mut compiler, &reading, remembered.clone(), &fleet);
         let (missed, said) = (BTreeSet::new(), Vec::new());
-        Self { reader, reading, missed, judged, remembered, fleet, is_unfinished: false, said, log_format }
+        Self {
+            reader,
+            reading,
+            missed,
+            judged,
+            compiler,
+            remembered,
+            fleet,
+            is_unfinished: false,
+            said,
+            log_format,
+        }
     }
 
     /// Runs until a signal ends it; good if all nodes ended by themselves.
@@ -160,7 +175,7 @@ impl Run {
             Err(error) => self.reading.findings = vec![unreadable(error.to_string())],
         }
         let claims = std::mem::take(&mut self.judged.compilation.claims);
-        self.judged = judge(&self.reading, claims, &self.fleet);
+        self.judged = judge(&mut self.compiler, &self.reading, claims, &self.fleet);
         self.apply();
         Look::Done
     }
@@ -272,10 +287,12 @@ enum Look {
 }
 
 /// Judges what was read, with what is known from before.
-fn judge(reading: &Reading, claims: Claims, fleet: &Fleet) -> Judged {
+fn judge(compiler: &mut Compiler, reading: &Reading, claims: Claims, fleet: &Fleet) -> Judged {
     let previous =
         gateways(reading).filter_map(|key| Some((key.clone(), Arc::clone(fleet.in_force(key)?)))).collect();
-    manifests::judge(reading, &Context { claims, previous, ..Context::default() })
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = Timestamp::default().after(since_epoch);
+    manifests::judge(compiler, reading, &Context { claims, previous, now, ..Context::default() })
 }
 
 pub(super) fn gateways(reading: &Reading) -> impl Iterator<Item = &ObjectKey> {

@@ -118,7 +118,7 @@ stringData: {a: new}
 ";
     let reading = read(&[("secret.yaml", text)]);
     let secret = reading.resources().secrets.remove(0);
-    let data = secret.data.unwrap();
+    let data = secret.data.clone().unwrap();
     assert_eq!((data["a"].0.as_slice(), data["b"].0.as_slice()), (&b"new"[..], &b"in base64"[..]));
     assert_eq!(secret.metadata.namespace.as_deref(), Some("mail"));
 }
@@ -204,7 +204,7 @@ fn a_file_that_breaks_keeps_what_it_said_before() {
         two.replace("AcceptAll}\n---", "Nobody}\n---").replace("domain: example.net", "domain: example.org");
     fs::write(&file, edited).unwrap();
     let reading = reader.read().unwrap();
-    let domains = reading.resources().domains.into_iter().map(|domain| domain.spec.domain);
+    let domains = reading.resources().domains.into_iter().map(|domain| domain.spec.domain.clone());
     assert_eq!(domains.collect::<Vec<_>>(), ["example.com", "example.org"]);
     assert_eq!(reading.findings.len(), 1);
 

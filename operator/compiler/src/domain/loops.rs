@@ -1,122 +1,137 @@
 //! Circles: aliases and groups that lead back to themselves, and domains that forward unknown recipients to each other. Each is cut where it
 //! closes, so that what it does not need stays as it is. Pure.
 
-use std::collections::HashMap;
-
-use posthouse_model::Domain;
-
-use super::{
-    DomainPlan, Unknown,
-    recipients::{drop_target, key_of},
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
 };
+
+use super::{DomainPlan, Unknown, names::Holders, recipients::key_of};
 use crate::{compile::Gateways, reason::Reason, syntax::Target, unsupported, verdict::Report};
 
-/// Who holds which name at which gateway.
-type Holders = HashMap<(usize, Domain), usize>;
-
-fn holders(plans: &[DomainPlan<'_>]) -> Holders {
-    let mut holders = Holders::new();
-    for (place, plan) in plans.iter().enumerate() {
-        for name in plan.name.iter().chain(&plan.aliases) {
-            holders.insert((plan.gateway, name.clone()), place);
-        }
-    }
-    holders
-}
-
-/// A group or an alias.
-type Node = (usize, String);
+/// A group or an alias: the place of its domain, and its own there.
+type Node = (usize, usize);
 
 /// Cuts the circles of aliases and groups, within a domain and across the domains of a gateway.
-pub(crate) fn cut_recipient_loops(plans: &mut [DomainPlan<'_>], report: &mut Report) {
-    let holders = holders(plans);
-    let mut walk = Walk { plans, holders: &holders, done: HashMap::new(), closing: Vec::new() };
+pub(crate) fn cut_recipient_loops(plans: &mut [DomainPlan<'_>], holders: &Holders<'_>, report: &mut Report) {
+    let seen = plans.iter().map(|plan| vec![Sight::New; plan.listed.expansions.len()]).collect();
+    let mut walk = Walk { plans, holders, seen, closing: Vec::new() };
     for (place, plan) in plans.iter().enumerate() {
-        for name in plan.entries.expansions.keys() {
-            walk.from((place, name.clone()));
+        for at in 0..plan.listed.expansions.len() {
+            walk.from((place, at));
         }
     }
-    let closing = walk.closing;
-    for Closing { node: (place, name), field, circle } in closing {
-        let Some(plan) = plans.get_mut(place) else { continue };
-        let message = format!("this leads back to {name} ({circle}): remove one step of the circle");
-        report.say(plan.subject(), field.clone(), Reason::AliasLoop, message);
-        drop_target(&mut plan.entries, &name, &field);
+    let mut dropped: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
+    for Closing { node: (place, at), target, circle } in walk.closing {
+        let Some(plan) = plans.get(place) else { continue };
+        let Some(entry) = plan.listed.expansions.get(at) else { continue };
+        let message = format!("this leads back to {} ({circle}): remove one step of the circle", entry.key);
+        report.say(plan.subject(), entry.field(target), Reason::AliasLoop, message);
+        dropped.entry(place).or_default().push((at, target));
+    }
+    for (place, targets) in dropped {
+        if let Some(plan) = plans.get_mut(place) {
+            Arc::make_mut(&mut plan.listed).drop_targets(targets);
+        }
     }
 }
 
-/// An edge that closes a circle.
+/// How far the walk is with a node.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Sight {
+    New,
+    /// It is on the path.
+    Open,
+    /// All that it leads to was seen.
+    Done,
+}
+
+/// An edge that closes a circle: the target at this place of the node's list.
 struct Closing {
     node: Node,
-    field: String,
+    target: usize,
     circle: String,
 }
 
 struct Walk<'p, 'a> {
     plans: &'p [DomainPlan<'a>],
-    holders: &'p Holders,
-    /// False while the node is on the path, true once all that it leads to was seen.
-    done: HashMap<Node, bool>,
+    holders: &'p Holders<'a>,
+    seen: Vec<Vec<Sight>>,
     closing: Vec<Closing>,
 }
 
 impl Walk<'_, '_> {
     /// Walks depth first, with a stack of its own: a chain of aliases may be as long as the lists allow.
     fn from(&mut self, start: Node) {
-        if self.done.contains_key(&start) {
+        if self.sight(start) != Sight::New {
             return;
         }
-        let mut path = vec![(start.clone(), self.edges(&start))];
-        self.done.insert(start, false);
+        self.mark(start, Sight::Open);
+        let mut path = vec![(start, self.edges(start))];
         while let Some((node, edges)) = path.last_mut() {
-            let Some((next, field)) = edges.pop() else {
-                self.done.insert(node.clone(), true);
+            let node = *node;
+            let Some((next, target)) = edges.pop() else {
+                self.mark(node, Sight::Done);
                 path.pop();
                 continue;
             };
-            match self.done.get(&next) {
-                Some(true) => {}
-                Some(false) => {
-                    let node = node.clone();
-                    let steps =
-                        path.iter().map(|((_, name), _)| name.as_str()).skip_while(|name| *name != next.1);
-                    let circle = steps.chain([next.1.as_str()]).collect::<Vec<_>>().join(" → ");
-                    self.closing.push(Closing { node, field, circle });
+            match self.sight(next) {
+                Sight::Done => {}
+                Sight::Open => {
+                    let steps = path.iter().map(|(node, _)| *node).skip_while(|node| *node != next);
+                    let names: Vec<_> = steps.chain([next]).map(|node| self.name(node)).collect();
+                    self.closing.push(Closing { node, target, circle: names.join(" → ") });
                 }
-                None => {
-                    self.done.insert(next.clone(), false);
-                    let edges = self.edges(&next);
-                    path.push((next, edges));
+                Sight::New => {
+                    self.mark(next, Sight::Open);
+                    path.push((next, self.edges(next)));
                 }
             }
         }
     }
 
-    /// The groups and aliases that one leads to, the first one last.
-    fn edges(&self, (place, name): &Node) -> Vec<(Node, String)> {
-        let Some(plan) = self.plans.get(*place) else { return Vec::new() };
-        let targets =
-            plan.entries.expansions.get(name).into_iter().flat_map(|entry| entry.targets.iter().rev());
-        let node = |(target, field): &(Target, String)| {
-            let node = match target {
-                Target::Local(local) => (*place, key_of(local)),
+    fn sight(&self, (place, at): Node) -> Sight {
+        self.seen.get(place).and_then(|seen| seen.get(at)).copied().unwrap_or(Sight::Done)
+    }
+
+    fn mark(&mut self, (place, at): Node, sight: Sight) {
+        if let Some(seen) = self.seen.get_mut(place).and_then(|seen| seen.get_mut(at)) {
+            *seen = sight;
+        }
+    }
+
+    fn name(&self, (place, at): Node) -> &str {
+        let entry = self.plans.get(place).and_then(|plan| plan.listed.expansions.get(at));
+        entry.map_or("", |entry| &*entry.key)
+    }
+
+    /// The groups and aliases that one leads to, the first one last, each with the place of its target.
+    fn edges(&self, (place, at): Node) -> Vec<(Node, usize)> {
+        let Some(plan) = self.plans.get(place) else { return Vec::new() };
+        let Some(entry) = plan.listed.expansions.get(at) else { return Vec::new() };
+        let node = |(target, position): &(Target, usize)| {
+            let (holder, local) = match target {
+                Target::Local(local) => (place, local),
                 Target::Mailbox(mailbox) => {
-                    let holder = self.holders.get(&(plan.gateway, mailbox.domain().clone()))?;
-                    (*holder, key_of(mailbox.local()))
+                    (self.holders.find(&plan.parsed.gateway, mailbox.domain())?, mailbox.local())
                 }
             };
-            let entries = &self.plans.get(node.0)?.entries;
+            let node = (holder, self.plans.get(holder)?.listed.find(&key_of(local))?);
             // Inside its own list a name is the user of that name, so an alias may keep a copy for whom it is named after.
-            let is_user = node == (*place, name.clone()) && entries.users.contains_key(name);
-            (!is_user && entries.expansions.contains_key(&node.1)).then(|| (node, field.clone()))
+            let is_user = node == (place, at) && plan.listed.users.contains(&entry.key);
+            (!is_user).then_some((node, *position))
         };
-        targets.filter_map(node).collect()
+        entry.targets.iter().rev().filter_map(node).collect()
     }
 }
 
 /// Cuts the circles of domains that forward unknown recipients to gateways, this one or others, that forward them on.
-pub(crate) fn cut_forward_loops(plans: &mut [DomainPlan<'_>], gateways: &Gateways<'_>, report: &mut Report) {
-    let holders = holders(plans);
+pub(crate) fn cut_forward_loops(
+    plans: &mut [DomainPlan<'_>],
+    holders: &Holders<'_>,
+    gateways: &Gateways<'_>,
+    report: &mut Report,
+) {
     let mut by_hostname: HashMap<String, Vec<usize>> = HashMap::new();
     for (place, gateway) in gateways.all.iter().enumerate() {
         if let Some(hostname) = &gateway.hostname {
@@ -127,18 +142,18 @@ pub(crate) fn cut_forward_loops(plans: &mut [DomainPlan<'_>], gateways: &Gateway
         .iter()
         .map(|plan| {
             let Unknown::Forward(to) = &plan.unknown else { return None };
-            let name = plan.name.as_ref()?;
+            let name = plan.name?;
             let mut reached = by_hostname.get(&to.host)?.iter().filter(|place| {
                 gateways.at(**place).is_some_and(|gateway| gateway.is_reached_at(&to.host, to.port))
             });
-            reached.find_map(|gateway| holders.get(&(*gateway, name.clone())).copied())
+            reached.find_map(|place| {
+                let gateway = gateways.at(*place)?;
+                holders.find(&Arc::new(gateway.key.clone()), &name.domain)
+            })
         })
         .collect();
-    for place in 0..plans.len() {
-        // Each domain forwards to one other at most, so whoever comes back to where it began within all of them is on a circle.
-        let follow = |from: &usize| next.get(*from).copied().flatten();
-        let circle = std::iter::successors(follow(&place), follow).take(plans.len()).any(|at| at == place);
-        let Some(plan) = plans.get_mut(place).filter(|_| circle) else { continue };
+    for place in on_circles(&next) {
+        let Some(plan) = plans.get_mut(place) else { continue };
         let message =
             "unknown recipients would come back here: set action: Reject on one side, or forward elsewhere";
         report.say(plan.subject(), "spec.unknownRecipients.forward.host", Reason::ForwardLoop, message);
@@ -146,5 +161,39 @@ pub(crate) fn cut_forward_loops(plans: &mut [DomainPlan<'_>], gateways: &Gateway
             plan.unknown =
                 Unknown::Waits(host.clone(), vec![unsupported::refused("unknownRecipients.forward.host")]);
         }
+    }
+}
+
+/// Each leads to one other at most. Those that come back to where they began are on a circle.
+fn on_circles(next: &[Option<usize>]) -> Vec<usize> {
+    let mut walked_from: Vec<Option<usize>> = vec![None; next.len()];
+    let mut found = Vec::new();
+    for start in 0..next.len() {
+        let mut at = start;
+        while let Some(walked @ None) = walked_from.get_mut(at) {
+            *walked = Some(start);
+            let Some(Some(further)) = next.get(at) else { break };
+            at = *further;
+        }
+        // Where this walk met itself, a circle closes; where it met an earlier one or ended, none does.
+        let closes = walked_from.get(at) == Some(&Some(start)) && next.get(at).is_some_and(Option::is_some);
+        if closes {
+            let follow = |from: &usize| next.get(*from).copied().flatten().filter(|to| *to != at);
+            found.extend(std::iter::successors(Some(at), follow));
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_leads_to_a_circle_is_not_on_it() {
+        let mut found = on_circles(&[Some(1), Some(2), Some(1), None, Some(3), Some(5), Some(0)]);
+        found.sort_unstable();
+        assert_eq!(found, [1, 2, 5]);
+        assert_eq!(on_circles(&[Some(1), None, Some(0)]), [0; 0]);
     }
 }

@@ -1,35 +1,66 @@
-//! Which domain holds which name: parsing, grants, renames, and the settling of conflicts. Pure.
+//! Which domain holds which name: grants, renames, and the settling of conflicts. Pure.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap, hash_map::Entry as Slot},
+    hash::BuildHasherDefault,
+    sync::Arc,
+};
 
-use posthouse_crds::Kind;
 use posthouse_model::Domain;
 
-use super::{DomainPlan, wants_primary};
+use super::{DomainPlan, ParsedName, wants_primary};
 use crate::{
     claims::{Claimant, winner},
     compile::{Gateways, Input},
     reason::Reason,
-    resources::{Claim, Claims, ObjectKey},
-    syntax,
-    tenancy::Seen,
-    verdict::{Report, Subject},
+    resources::{Claim, ClaimMap, Claims, ObjectKey},
+    verdict::Report,
 };
 
+/// Who holds which name at which gateway: the place of the domain.
+#[derive(Debug)]
+pub(crate) struct Holders<'a>(ClaimMap<&'a Arc<Claim>, (usize, Wanted<'a>)>);
+
+impl Holders<'_> {
+    /// The place of the domain that holds a name at a gateway.
+    pub(crate) fn find(&self, gateway: &Arc<ObjectKey>, name: &Domain) -> Option<usize> {
+        self.0.get(&Arc::new(Claim::domain(gateway, name))).map(|(place, _)| *place)
+    }
+}
+
+/// A name that a domain wants.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) name: &'a ParsedName,
+    /// It is of the domain that `renamedFrom` names.
+    inherited: bool,
+}
+
+impl Wanted<'_> {
+    fn is_own(&self) -> bool {
+        !self.inherited && self.name.is_own()
+    }
+
+    fn field(&self) -> String {
+        if self.inherited { "spec.renamedFrom".to_owned() } else { self.name.field() }
+    }
+}
+
 /// Gives each name, and the role of primary, to at most one domain of each gateway.
-pub(crate) fn settle(
-    plans: &mut [DomainPlan<'_>],
+pub(crate) fn settle<'a>(
+    plans: &mut [DomainPlan<'a>],
     input: &Input<'_>,
     gateways: &Gateways<'_>,
     claims: &mut Claims,
     report: &mut Report,
-) {
+) -> Holders<'a> {
     for plan in plans.iter_mut() {
         want_own_names(plan, input, gateways, report);
     }
-    take_over(plans, report);
-    settle_names(plans, input, gateways, claims, report);
+    take_over(plans, input, report);
+    let holders = settle_names(plans, input, claims, report);
     settle_primary(plans, input, gateways, claims, report);
+    holders
 }
 
 fn want_own_names(
@@ -39,52 +70,47 @@ fn want_own_names(
     report: &mut Report,
 ) {
     let Some(gateway) = gateways.at(plan.gateway) else { return };
-    let spec = &plan.object.spec;
-    let subject = Subject { kind: Kind::MailDomain, key: &plan.key };
-    let own = std::iter::once((&spec.domain, "spec.domain".to_owned()));
-    let aliases =
-        spec.aliases.iter().enumerate().map(|(place, text)| (text, format!("spec.aliases[{place}]")));
-    let mut seen = Seen::default();
-    for (text, field) in own.chain(aliases) {
-        let name = match syntax::domain(text) {
-            Ok(name) => name,
-            Err(wrong) => {
-                report.say(subject, field, wrong.reason, wrong.message);
-                continue;
-            }
-        };
-        if !seen.first(name.clone()) {
-            report.say(subject, field, Reason::DuplicateEntry, format!("{text} is named twice: remove one"));
-        } else if !gateway.grants.allow(&input.namespaces, &gateway.key.namespace, &plan.key.namespace, &name)
-        {
-            let message = format!(
-                "gateway {} does not grant {text} to namespace {}; its owner can, by allowedRoutes.grants",
-                gateway.key, plan.key.namespace
-            );
-            report.say(subject, field, Reason::DomainNotGranted, message);
+    plan.parsed.faults.iter().for_each(|fault| report.say_fault(plan.subject(), fault));
+    for name in &plan.parsed.names {
+        if input.grants(gateway, &plan.key.namespace, &name.domain) {
+            plan.wanted.push(Wanted { name, inherited: false });
         } else {
-            plan.wanted.push((name, field));
+            let message = format!(
+                "gateway {} does not grant {} to namespace {}; its owner can, by allowedRoutes.grants",
+                gateway.key, name.domain, plan.key.namespace
+            );
+            report.say(plan.subject(), name.field(), Reason::DomainNotGranted, message);
         }
     }
 }
 
 /// A domain with `renamedFrom` takes the names of the old one, which then wants none.
-fn take_over(plans: &mut [DomainPlan<'_>], report: &mut Report) {
-    let places: HashMap<ObjectKey, usize> =
-        plans.iter().enumerate().map(|(place, plan)| (plan.key.clone(), place)).collect();
-    let old_of = |plan: &DomainPlan<'_>| {
-        let old = plan.object.spec.renamed_from.as_ref()?;
-        Some(ObjectKey::new(&plan.key.namespace, &old.name))
+fn take_over(plans: &mut [DomainPlan<'_>], input: &Input<'_>, report: &mut Report) {
+    let renamed: Vec<_> = plans
+        .iter()
+        .enumerate()
+        .filter_map(|(place, plan)| plan.object().spec.renamed_from.as_ref().map(|_| place))
+        .collect();
+    if renamed.is_empty() {
+        return;
+    }
+    let places: HashMap<_, usize> =
+        plans.iter().enumerate().map(|(place, plan)| (plan.key.parts(), place)).collect();
+    let old_of = |place: usize| {
+        let plan = plans.get(place)?;
+        Some((plan.key.namespace.as_str(), plan.object().spec.renamed_from.as_ref()?.name.as_str()))
     };
     let mut inherited = Vec::new();
-    for (place, plan) in plans.iter().enumerate() {
+    for place in renamed {
+        let Some(plan) = plans.get(place) else { continue };
         let mut taken = Vec::new();
-        let mut next = old_of(plan);
+        let mut next = old_of(place);
         while let Some(key) = next {
             let Some(old) = places.get(&key).copied() else {
-                if taken.is_empty() {
+                if taken.is_empty() && !input.is_refused(posthouse_crds::Kind::MailDomain, key) {
                     let message = format!(
-                        "there is no MailDomain {key} any more: list its name under aliases to keep it, and remove renamedFrom"
+                        "there is no MailDomain {}/{} any more: list its name under aliases to keep it, and remove renamedFrom",
+                        key.0, key.1
                     );
                     report.say(plan.subject(), "spec.renamedFrom", Reason::NothingToTakeOver, message);
                 }
@@ -97,30 +123,30 @@ fn take_over(plans: &mut [DomainPlan<'_>], report: &mut Report) {
                 break;
             }
             taken.push(old);
-            next = plans.get(old).and_then(old_of);
+            next = old_of(old);
         }
-        inherited.push(taken);
+        inherited.push((place, taken));
     }
-    for (place, taken) in inherited.iter().enumerate() {
+    for (place, taken) in &inherited {
         let same_gateway = |old: &&usize| {
-            plans.get(**old).map(|old| old.gateway) == plans.get(place).map(|plan| plan.gateway)
+            plans.get(**old).map(|old| old.gateway) == plans.get(*place).map(|plan| plan.gateway)
         };
         let names: Vec<_> = taken
             .iter()
             .filter(same_gateway)
             .filter_map(|old| plans.get(*old))
-            .flat_map(|old| old.wanted.iter().filter(|(_, field)| field != "spec.renamedFrom"))
-            .map(|(name, _)| (name.clone(), "spec.renamedFrom".to_owned()))
+            .flat_map(|old| old.wanted.iter().filter(|wanted| !wanted.inherited))
+            .map(|wanted| wanted.name)
             .collect();
-        let Some(plan) = plans.get_mut(place) else { continue };
-        for (name, field) in names {
-            if !plan.wanted.iter().any(|(wanted, _)| *wanted == name) {
-                plan.wanted.push((name, field));
+        let Some(plan) = plans.get_mut(*place) else { continue };
+        for name in names {
+            if !plan.wanted.iter().any(|wanted| wanted.name.domain == name.domain) {
+                plan.wanted.push(Wanted { name, inherited: true });
             }
         }
     }
-    for (place, taken) in inherited.iter().enumerate() {
-        let Some(heir) = plans.get(place).map(|plan| plan.key.clone()) else { continue };
+    for (place, taken) in &inherited {
+        let Some(heir) = plans.get(*place).map(|plan| plan.key) else { continue };
         for old in taken {
             let Some(plan) = plans.get_mut(*old).filter(|plan| !plan.superseded) else { continue };
             plan.superseded = true;
@@ -131,46 +157,64 @@ fn take_over(plans: &mut [DomainPlan<'_>], report: &mut Report) {
     }
 }
 
-fn settle_names(
-    plans: &mut [DomainPlan<'_>],
+fn settle_names<'a>(
+    plans: &mut [DomainPlan<'a>],
     input: &Input<'_>,
-    gateways: &Gateways<'_>,
     claims: &mut Claims,
     report: &mut Report,
-) {
-    let mut contenders: BTreeMap<(usize, Domain), Vec<(usize, String)>> = BTreeMap::new();
+) -> Holders<'a> {
+    let names = plans.iter().map(|plan| plan.wanted.len()).sum();
+    let mut holders = Holders(ClaimMap::with_capacity_and_hasher(names, BuildHasherDefault::default()));
+    let mut contested: ClaimMap<&'a Arc<Claim>, Vec<(usize, Wanted<'a>)>> = ClaimMap::default();
     for (place, plan) in plans.iter().enumerate() {
-        for (name, field) in &plan.wanted {
-            contenders.entry((plan.gateway, name.clone())).or_default().push((place, field.clone()));
-        }
-    }
-    for ((gateway, name), wanting) in contenders {
-        let Some(gateway) = gateways.at(gateway) else { continue };
-        let claim = Claim::Domain(gateway.key.clone(), name.to_lowercase());
-        let holder = holder_of(&claim, plans, wanting.iter().map(|(place, _)| *place), input);
-        let names: Vec<_> =
-            wanting.iter().filter_map(|(place, _)| plans.get(*place)).map(|p| p.key.clone()).collect();
-        for (place, field) in &wanting {
-            let Some(plan) = plans.get_mut(*place) else { continue };
-            let own = field == "spec.domain";
-            if holder == Some(*place) {
-                if own {
-                    plan.name = Some(name.clone());
-                } else {
-                    plan.aliases.push(name.clone());
+        for wanted in &plan.wanted {
+            match holders.0.entry(&wanted.name.claim) {
+                Slot::Vacant(slot) => {
+                    slot.insert((place, *wanted));
                 }
-                continue;
+                Slot::Occupied(first) => {
+                    contested
+                        .entry(&wanted.name.claim)
+                        .or_insert_with(|| vec![*first.get()])
+                        .push((place, *wanted));
+                }
             }
-            if holder.is_none() {
-                plan.contested.push(name.clone());
-            }
-            let message = lost(&name, &plan.key, &names, holder.is_some());
-            let reason = if own { Reason::DomainClaimed } else { Reason::AliasClaimed };
-            report.say(plan.subject(), field.clone(), reason, message);
         }
-        let holder = holder.and_then(|holder| plans.get(holder));
-        claims.0.extend(holder.map(|holder| (claim, holder.key.clone())));
     }
+    for (claim, wanting) in contested {
+        let keys: Vec<_> =
+            wanting.iter().filter_map(|(place, _)| plans.get(*place)).map(|plan| plan.key).collect();
+        let holder = holder_of(claim, plans, wanting.iter().map(|(place, _)| *place), input);
+        match wanting.iter().find(|(place, _)| Some(*place) == holder) {
+            Some(held) => holders.0.insert(claim, *held),
+            None => holders.0.remove(claim),
+        };
+        for (place, wanted) in wanting.iter().filter(|(place, _)| Some(*place) != holder) {
+            let Some(plan) = plans.get_mut(*place) else { continue };
+            if holder.is_none() {
+                plan.contested.push(&wanted.name.domain);
+            }
+            let message = lost(&wanted.name.domain, plan.key, &keys, holder.is_some());
+            let reason = if wanted.is_own() { Reason::DomainClaimed } else { Reason::AliasClaimed };
+            report.say(plan.subject(), wanted.field(), reason, message);
+        }
+    }
+    claims.0.reserve(2 * names);
+    for (claim, (place, wanted)) in &holders.0 {
+        let Some(plan) = plans.get_mut(*place) else { continue };
+        claims.0.insert(Arc::clone(claim), Arc::clone(&plan.parsed.key));
+        if wanted.is_own() {
+            plan.name = Some(wanted.name);
+        } else {
+            plan.aliases.push(&wanted.name.domain);
+        }
+    }
+    // The names came in no order, and what comes out has one.
+    for plan in plans {
+        plan.aliases.sort();
+        plan.contested.sort();
+    }
+    holders
 }
 
 fn settle_primary(
@@ -184,7 +228,7 @@ fn settle_primary(
     let mut contenders: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for (place, plan) in plans.iter().enumerate() {
         let Some(gateway) = gateways.at(plan.gateway) else { continue };
-        if plan.superseded || !wants_primary(plan.object) {
+        if plan.superseded || !wants_primary(plan.object()) {
             continue;
         }
         // Bare logins and bare recipients, postmaster's among them, are the gateway's own affair.
@@ -200,13 +244,13 @@ fn settle_primary(
     }
     for (gateway, wanting) in contenders {
         let Some(gateway) = gateways.at(gateway) else { continue };
-        let claim = Claim::Primary(gateway.key.clone());
+        let claim = Arc::new(Claim::primary(&Arc::new(gateway.key.clone())));
         let holder = holder_of(&claim, plans, wanting.iter().copied(), input);
         for place in wanting {
             let Some(plan) = plans.get_mut(place) else { continue };
             plan.primary = holder == Some(place);
             if plan.primary {
-                claims.0.insert(claim.clone(), plan.key.clone());
+                claims.0.insert(Arc::clone(&claim), Arc::clone(&plan.parsed.key));
                 continue;
             }
             let message = match holder {
@@ -233,17 +277,17 @@ fn holder_of(
     let contenders: Vec<_> = places
         .iter()
         .filter_map(|place| plans.get(*place))
-        .map(|plan| Claimant { key: &plan.key, created: plan.object.metadata.creation_timestamp.as_ref() })
+        .map(|plan| Claimant { key: plan.key, created: plan.object().metadata.creation_timestamp.as_ref() })
         .collect();
     let holder = winner(claim, &contenders, &input.context.claims)?;
-    places.into_iter().find(|place| plans.get(*place).is_some_and(|plan| plan.key == *holder))
+    places.into_iter().find(|place| plans.get(*place).is_some_and(|plan| plan.key == holder))
 }
 
 /// Says that a name is lost; names the others only inside the own namespace, for who else has which domain is nobody's business.
-fn lost(name: &Domain, own: &ObjectKey, all: &[ObjectKey], held: bool) -> String {
+fn lost(name: &Domain, own: &ObjectKey, all: &[&ObjectKey], held: bool) -> String {
     let others: Vec<_> = all
         .iter()
-        .filter(|key| *key != own && key.namespace == own.namespace)
+        .filter(|key| **key != own && key.namespace == own.namespace)
         .map(|key| format!("MailDomain {key}"))
         .collect();
     let others = if others.is_empty() { "another MailDomain".to_owned() } else { others.join(", ") };

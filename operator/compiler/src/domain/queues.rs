@@ -1,17 +1,20 @@
 //! The queues that domains share: whose they are, and that they are delivered in one way. Pure.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, hash_map::Entry as Slot},
+    hash::BuildHasherDefault,
+    sync::Arc,
+};
 
-use posthouse_config::local_queue_name;
 use posthouse_crds::mail_domain::Delivery;
 use posthouse_model::QueueName;
 
-use super::DomainPlan;
+use super::{DomainPlan, parsed::ParsedQueue};
 use crate::{
     claims::{Claimant, winner},
     compile::Input,
     reason::Reason,
-    resources::{Claim, Claims, ObjectKey},
+    resources::{Claim, ClaimMap, Claims, ObjectKey},
     verdict::Report,
 };
 
@@ -24,29 +27,36 @@ pub(crate) fn settle(
     claims: &mut Claims,
     report: &mut Report,
 ) {
-    let mut sharing: BTreeMap<(usize, QueueName), Vec<usize>> = BTreeMap::new();
+    let mut sharing: ClaimMap<&Arc<Claim>, (&QueueName, usize, Vec<usize>)> =
+        ClaimMap::with_capacity_and_hasher(plans.len(), BuildHasherDefault::default());
     for (place, plan) in plans.iter_mut().enumerate().filter(|(_, plan)| !plan.superseded) {
-        let named = plan.object.spec.queue.as_ref().and_then(|queue| queue.name.as_ref());
-        let Some(text) = named.cloned().or_else(|| plan.name.as_ref().map(ToString::to_string)) else {
+        if !plan.parsed.names_queue && plan.name.is_none_or(|name| !name.is_own()) {
             continue;
-        };
-        match queue_name(&text) {
-            Ok(queue) => {
-                plan.queue = Some(queue.clone());
-                sharing.entry((plan.gateway, queue)).or_default().push(place);
+        }
+        match &plan.parsed.queue {
+            Some(Ok(queue)) => {
+                plan.queue = Some(&queue.name);
+                match sharing.entry(&queue.claim) {
+                    Slot::Vacant(slot) => {
+                        slot.insert((&queue.name, place, Vec::new()));
+                    }
+                    Slot::Occupied(mut slot) => slot.get_mut().2.push(place),
+                }
             }
-            Err(error) => {
+            Some(Err(error)) => {
                 plan.complete = false;
                 report.say(plan.subject(), FIELD, Reason::InvalidName, error);
             }
+            None => {}
         }
     }
-    for ((_, queue), places) in sharing {
-        if places.len() == 1 {
-            remember(plans, &queue, &places, claims);
+    for (queue, first, mut places) in sharing.into_values() {
+        if places.is_empty() {
+            remember(plans, &[first], claims);
             continue;
         }
-        let owner = owner(plans, &queue, &places, input);
+        places.insert(0, first);
+        let owner = owner(plans, queue, &places, input);
         let (own, foreign): (Vec<_>, Vec<_>) = places.into_iter().partition(|place| {
             plans.get(*place).is_some_and(|plan| Some(&plan.key.namespace) == owner.as_ref())
         });
@@ -56,35 +66,18 @@ pub(crate) fn settle(
             let message = format!("the queue {queue} belongs to another namespace: choose another name");
             report.say(plan.subject(), FIELD, Reason::QueueNotGranted, message);
         }
-        remember(plans, &queue, &own, claims);
-        agree(plans, &queue, &own, report);
+        remember(plans, &own, claims);
+        agree(plans, queue, &own, report);
     }
 }
 
-/// A queue name that also leaves room for the local queue beside it.
-fn queue_name(text: &str) -> Result<QueueName, String> {
-    let queue = QueueName::new(text).map_err(|error| error.to_string())?;
-    if queue.as_str().starts_with("local:") {
-        return Err(format!("{text:?} begins like the queues for local delivery: choose another name"));
-    }
-    local_queue_name(&queue)
-        .map(|_| queue)
-        .map_err(|_| format!("{text:?} is too long: use at most 249 characters"))
+fn parsed_of<'a>(plan: &DomainPlan<'a>) -> Option<&'a ParsedQueue> {
+    plan.parsed.queue.as_ref()?.as_ref().ok()
 }
 
-fn claim_of(plan: &DomainPlan<'_>, queue: &QueueName) -> Claim {
-    let gateway = &plan.object.spec.gateway_ref;
-    let namespace = gateway.namespace.as_ref().unwrap_or(&plan.key.namespace);
-    Claim::Queue(ObjectKey::new(namespace, &gateway.name), queue.as_str().to_owned())
-}
-
-fn namespace_key(plan: &DomainPlan<'_>) -> ObjectKey {
-    ObjectKey::new(&plan.key.namespace, "")
-}
-
-fn remember(plans: &[DomainPlan<'_>], queue: &QueueName, places: &[usize], claims: &mut Claims) {
-    if let Some(plan) = places.first().and_then(|place| plans.get(*place)) {
-        claims.0.insert(claim_of(plan, queue), namespace_key(plan));
+fn remember(plans: &[DomainPlan<'_>], places: &[usize], claims: &mut Claims) {
+    if let Some(queue) = places.first().and_then(|place| parsed_of(plans.get(*place)?)) {
+        claims.0.insert(Arc::clone(&queue.claim), Arc::clone(&queue.holder));
     }
 }
 
@@ -95,20 +88,21 @@ fn owner(plans: &[DomainPlan<'_>], queue: &QueueName, places: &[usize], input: &
     if let Some(plan) = namesake {
         return Some(plan.key.namespace.clone());
     }
-    let claim = claim_of(sharing.first()?, queue);
-    let mut namespaces = BTreeMap::new();
+    let claim = &parsed_of(sharing.first()?)?.claim;
+    let mut namespaces: BTreeMap<&ObjectKey, _> = BTreeMap::new();
     for plan in &sharing {
-        let created = plan.object.metadata.creation_timestamp.as_ref();
-        let oldest = namespaces.entry(namespace_key(plan)).or_insert(created);
+        let Some(parsed) = parsed_of(plan) else { continue };
+        let created = plan.object().metadata.creation_timestamp.as_ref();
+        let oldest = namespaces.entry(&*parsed.holder).or_insert(created);
         *oldest = (*oldest).min(created);
     }
     let contenders: Vec<_> =
         namespaces.iter().map(|(key, created)| Claimant { key, created: *created }).collect();
-    winner(&claim, &contenders, &input.context.claims).map(|key| key.namespace.clone())
+    winner(claim, &contenders, &input.context.claims).map(|key| key.namespace.clone())
 }
 
 fn is_namesake(plan: &DomainPlan<'_>, queue: &QueueName) -> bool {
-    plan.name.as_ref().is_some_and(|name| name.as_str().eq_ignore_ascii_case(queue.as_str()))
+    plan.name.is_some_and(|name| name.domain.as_str().eq_ignore_ascii_case(queue.as_str()))
 }
 
 /// One release frees the whole queue, so whoever shares it must mean the same by it.
@@ -119,9 +113,9 @@ fn agree(plans: &mut [DomainPlan<'_>], queue: &QueueName, places: &[usize], repo
     let reference = places
         .iter()
         .copied()
-        .min_by_key(|place| plans.get(*place).map(|plan| (!is_namesake(plan, queue), plan.key.clone())));
+        .min_by_key(|place| plans.get(*place).map(|plan| (!is_namesake(plan, queue), plan.key)));
     let Some((terms, model)) =
-        reference.and_then(|place| plans.get(place)).map(|plan| (terms(plan), plan.key.clone()))
+        reference.and_then(|place| plans.get(place)).map(|plan| (terms(plan), plan.key))
     else {
         return;
     };
@@ -138,7 +132,7 @@ fn agree(plans: &mut [DomainPlan<'_>], queue: &QueueName, places: &[usize], repo
 
 /// What must be the same on all domains of a queue, as text: it is only compared.
 fn terms(plan: &DomainPlan<'_>) -> String {
-    let spec = &plan.object.spec;
+    let spec = &plan.object().spec;
     let hold = spec.queue.as_ref().and_then(|queue| queue.hold_expires_after);
     let release = spec.release.as_ref().filter(|_| plan.delivery != Delivery::Online);
     format!("{:?} {release:?} {hold:?}", plan.delivery)

@@ -1,31 +1,36 @@
 //! Whom a domain receives mail for: users, groups and aliases of the domain itself, and users of `MailRecipients`. Pure.
 
-use std::collections::{BTreeMap, HashMap, HashSet, btree_map::Entry as Slot};
+use std::{collections::HashMap, collections::HashSet, sync::Arc};
 
-use posthouse_crds::{Kind, MailRecipients, mail_domain::Recipients};
+use posthouse_config::NameSet;
+use posthouse_crds::{
+    Kind, MailDomainSpec, MailRecipients,
+    mail_domain::{RecipientPolicy, Recipients},
+};
 use posthouse_model::LocalPart;
 
 use super::{DomainPlan, Unknown};
 use crate::{
-    compile::{Input, sorted},
+    compile::Input,
     reason::Reason,
-    resources::ObjectKey,
     syntax::{self, Target},
-    verdict::{Report, Subject},
+    verdict::{Fault, Report, Subject},
 };
 
-/// The recipients of a domain, by local part in lower case.
-#[derive(Debug, Default)]
-pub(crate) struct Entries {
-    pub(crate) users: BTreeMap<String, LocalPart>,
-    /// A name may be a user and an alias at once: then the alias counts, and inside its own list the name is the user.
-    pub(crate) expansions: BTreeMap<String, Entry>,
-}
-
-impl Entries {
-    fn has(&self, key: &str) -> bool {
-        self.users.contains_key(key) || self.expansions.contains_key(key)
-    }
+/// Whom a domain lists, by its own manifest and its `MailRecipients` together. It depends on nothing else.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Listed {
+    pub(crate) users: NameSet,
+    /// Sorted by key. A name may be a user and an alias at once: then the alias counts, and inside its own list the name is the user.
+    pub(crate) expansions: Vec<Entry>,
+    /// What is wrong with the domain's own lists.
+    faults: Vec<Fault>,
+    /// What is wrong with `MailRecipients`, each with its place among those of the domain.
+    list_faults: Vec<(usize, Fault)>,
+    /// The whole domain is harmed.
+    is_refused: bool,
+    /// Some group or alias names a recipient that is not listed.
+    has_unknown_targets: bool,
 }
 
 /// What a name that stands for others is.
@@ -38,10 +43,29 @@ pub(crate) enum EntryKind {
 /// A group or an alias.
 #[derive(Clone, Debug)]
 pub(crate) struct Entry {
+    /// The key that it is found by.
+    pub(crate) key: Box<str>,
     pub(crate) kind: EntryKind,
     pub(crate) local: LocalPart,
-    /// Whom it stands for, each with its field.
-    pub(crate) targets: Vec<(Target, String)>,
+    /// Whom it stands for, each with its place in the list.
+    pub(crate) targets: Vec<(Target, usize)>,
+    /// Its place in the manifest.
+    place: usize,
+}
+
+impl Entry {
+    /// The field of the target at a place of its list.
+    pub(crate) fn field(&self, place: usize) -> String {
+        let (path, list) = path_of(self.kind, self.place);
+        format!("{path}.{list}[{place}]")
+    }
+}
+
+fn path_of(kind: EntryKind, place: usize) -> (String, &'static str) {
+    match kind {
+        EntryKind::Group => (format!("spec.recipients.groups[{place}]"), "members"),
+        EntryKind::Alias => (format!("spec.recipients.aliases[{place}]"), "deliverTo"),
+    }
 }
 
 /// The key that a local part is found by.
@@ -49,88 +73,166 @@ pub(crate) fn key_of(local: &LocalPart) -> String {
     local.value().to_ascii_lowercase()
 }
 
-/// Fills in the recipients of all domains.
-pub(crate) fn collect(plans: &mut [DomainPlan<'_>], input: &Input<'_>, report: &mut Report) {
-    let places: HashMap<ObjectKey, usize> =
-        plans.iter().enumerate().map(|(place, plan)| (plan.key.clone(), place)).collect();
-    let exists: HashSet<_> =
-        input.resources.domains.iter().map(|domain| ObjectKey::of(&domain.metadata)).collect();
-    for plan in plans.iter_mut().filter(|plan| !plan.superseded) {
-        own_recipients(plan, report);
+impl Listed {
+    /// Reads the lists of a domain; `lists` are in the order of their keys.
+    pub(crate) fn new(spec: &MailDomainSpec, lists: &[Arc<MailRecipients>]) -> Self {
+        let mut listed = Self::default();
+        let own = spec.recipients.as_ref();
+        if own.is_some_and(|own| own.policy == RecipientPolicy::AcceptAll) {
+            listed.accept_all(own, lists);
+            return listed;
+        }
+        let mut users = Users::default();
+        if let Some(own) = own {
+            listed.add_own(own, &mut users);
+        }
+        for (at, list) in lists.iter().enumerate().filter(|(_, list)| !list.spec.suspend) {
+            for (place, name) in list.spec.users.iter().enumerate() {
+                let fault = match syntax::local_part(name) {
+                    Err(wrong) => (wrong.reason, wrong.message),
+                    Ok(local) => {
+                        if users.add(local) {
+                            continue;
+                        }
+                        let message =
+                            format!("{name:?} is a recipient of the domain already: this entry adds nothing");
+                        (Reason::DuplicateRecipient, message)
+                    }
+                };
+                listed.list_faults.push((at, Fault::new(format!("spec.users[{place}]"), fault.0, fault.1)));
+            }
+        }
+        listed.users = NameSet::new(&users.listed);
+        listed.expansions.sort_by(|one, other| one.key.cmp(&other.key));
+        if !listed.users.is_empty() && spec.local_delivery.is_none() {
+            let message =
+                "the domain has users, but nothing says where their mail goes: give lmtp or maildrop";
+            listed.faults.push(Fault::new("spec.localDelivery", Reason::MissingField, message));
+            listed.is_refused = true;
+        }
+        listed.has_unknown_targets = !listed.unknown_targets().is_empty();
+        listed
     }
-    for (key, object) in sorted(&input.resources.recipients) {
-        let subject = Subject { kind: Kind::MailRecipients, key: &key };
-        let domain = ObjectKey::new(&key.namespace, &object.spec.domain_ref.name);
-        match places.get(&domain).and_then(|place| plans.get_mut(*place)) {
-            Some(plan) => more_recipients(plan, object, subject, report),
-            // A domain that is refused as a whole has its own verdict.
-            None if exists.contains(&domain) => {}
-            None => {
-                let message =
-                    format!("there is no MailDomain {domain}: create it, or correct spec.domainRef");
-                report.say(subject, "spec.domainRef.name", Reason::DomainNotFound, message);
+
+    fn accept_all(&mut self, own: Option<&Recipients>, lists: &[Arc<MailRecipients>]) {
+        if let Some(Recipients { policy: _, users, groups, aliases }) = own
+            && !(users.is_empty() && groups.is_empty() && aliases.is_empty())
+        {
+            let message = "a domain that accepts all asks no list: remove users, groups and aliases, or set policy: Listed";
+            self.faults.push(Fault::new("spec.recipients", Reason::AcceptAllWithLists, message));
+            self.is_refused = true;
+        }
+        for (at, list) in lists.iter().enumerate() {
+            let domain = &list.spec.domain_ref.name;
+            let namespace = list.metadata.namespace.as_deref().unwrap_or_default();
+            let message = format!(
+                "MailDomain {namespace}/{domain} accepts all and asks no list: remove this, or set policy: Listed there"
+            );
+            self.list_faults.push((at, Fault::new("spec.domainRef", Reason::AcceptAllWithLists, message)));
+        }
+    }
+
+    fn add_own(&mut self, own: &Recipients, users: &mut Users) {
+        for (place, user) in own.users.iter().enumerate() {
+            let field = || format!("spec.recipients.users[{place}].name");
+            let Some(local) = self.parsed(field, syntax::local_part(&user.name)) else { continue };
+            if !users.add(local) {
+                self.faults.push(Fault::new(field(), Reason::DuplicateEntry, twice(&user.name)));
+            }
+        }
+        let groups = own.groups.iter().enumerate();
+        let groups = groups.map(|(place, group)| (EntryKind::Group, place, &group.name, &group.members));
+        let aliases = own.aliases.iter().enumerate();
+        let aliases = aliases.map(|(place, alias)| (EntryKind::Alias, place, &alias.name, &alias.deliver_to));
+        let mut taken = HashSet::new();
+        for (kind, place, name, targets) in groups.chain(aliases) {
+            let name_field = || format!("{}.name", path_of(kind, place).0);
+            let Some(local) = self.parsed(name_field, syntax::local_part(name)) else { continue };
+            let key = key_of(&local);
+            if taken.contains(&key) || (kind == EntryKind::Group && users.has(&key)) {
+                self.faults.push(Fault::new(name_field(), Reason::DuplicateEntry, twice(name)));
+                continue;
+            }
+            if targets.is_empty() {
+                let (path, list) = path_of(kind, place);
+                let message = format!("{name:?} would deliver to nobody: name at least one recipient");
+                self.faults.push(Fault::new(format!("{path}.{list}"), Reason::EmptyList, message));
+                continue;
+            }
+            let mut entry = Entry {
+                key: key.as_str().into(),
+                kind,
+                local,
+                targets: Vec::with_capacity(targets.len()),
+                place,
+            };
+            for (place, text) in targets.iter().enumerate() {
+                if let Some(target) = self.parsed(|| entry.field(place), syntax::target(text)) {
+                    entry.targets.push((target, place));
+                }
+            }
+            if !entry.targets.is_empty() {
+                taken.insert(key);
+                self.expansions.push(entry);
             }
         }
     }
-    for plan in plans.iter_mut().filter(|plan| !plan.superseded) {
-        need_local_delivery(plan, report);
+
+    fn parsed<T>(&mut self, field: impl Fn() -> String, parsed: Result<T, syntax::Wrong>) -> Option<T> {
+        parsed.map_err(|wrong| self.faults.push(Fault::new(field(), wrong.reason, wrong.message))).ok()
+    }
+
+    /// The group or alias of this key.
+    pub(crate) fn find(&self, key: &str) -> Option<usize> {
+        self.expansions.binary_search_by(|entry| (*entry.key).cmp(key)).ok()
+    }
+
+    fn unknown_targets(&self) -> Vec<(usize, usize, LocalPart)> {
+        let mut unknown = Vec::new();
+        for (at, entry) in self.expansions.iter().enumerate() {
+            for (target, place) in &entry.targets {
+                if let Target::Local(local) = target
+                    && !self.users.contains(local.value())
+                    && self.find(&key_of(local)).is_none()
+                {
+                    unknown.push((at, *place, local.clone()));
+                }
+            }
+        }
+        unknown
+    }
+
+    /// Takes targets out of entries, given by their places, and entries out of the domain if nothing is left of them.
+    pub(crate) fn drop_targets(&mut self, dropped: impl IntoIterator<Item = (usize, usize)>) {
+        for (at, place) in dropped {
+            if let Some(entry) = self.expansions.get_mut(at) {
+                entry.targets.retain(|(_, kept)| *kept != place);
+            }
+        }
+        self.expansions.retain(|entry| !entry.targets.is_empty());
+        self.has_unknown_targets = true; // for all that is known
     }
 }
 
-fn own_recipients(plan: &mut DomainPlan<'_>, report: &mut Report) {
-    let Some(recipients) = &plan.object.spec.recipients else { return };
-    let key = plan.key.clone();
-    let subject = Subject { kind: Kind::MailDomain, key: &key };
-    if plan.accepts_all() {
-        let Recipients { policy: _, users, groups, aliases } = recipients;
-        if !(users.is_empty() && groups.is_empty() && aliases.is_empty()) {
-            let message = "a domain that accepts all asks no list: remove users, groups and aliases, or set policy: Listed";
-            report.say(subject, "spec.recipients", Reason::AcceptAllWithLists, message);
-            plan.complete = false;
+/// Users as they are found.
+#[derive(Default)]
+struct Users {
+    listed: Vec<LocalPart>,
+    seen: HashSet<String>,
+}
+
+impl Users {
+    /// Whether it was not there yet.
+    fn add(&mut self, local: LocalPart) -> bool {
+        let is_new = self.seen.insert(key_of(&local));
+        if is_new {
+            self.listed.push(local);
         }
-        return;
+        is_new
     }
-    for (place, user) in recipients.users.iter().enumerate() {
-        let field = format!("spec.recipients.users[{place}].name");
-        let Some(local) = said(report, subject, &field, syntax::local_part(&user.name)) else { continue };
-        if plan.entries.users.insert(key_of(&local), local).is_some() {
-            report.say(subject, field, Reason::DuplicateEntry, twice(&user.name));
-        }
-    }
-    let groups = recipients.groups.iter().enumerate().map(|(place, group)| {
-        let path = format!("spec.recipients.groups[{place}]");
-        (EntryKind::Group, &group.name, path, "members", &group.members)
-    });
-    let aliases = recipients.aliases.iter().enumerate().map(|(place, alias)| {
-        let path = format!("spec.recipients.aliases[{place}]");
-        (EntryKind::Alias, &alias.name, path, "deliverTo", &alias.deliver_to)
-    });
-    for (kind, name, path, list, targets) in groups.chain(aliases) {
-        let field = format!("{path}.name");
-        let Some(local) = said(report, subject, &field, syntax::local_part(name)) else { continue };
-        let key = key_of(&local);
-        let is_taken = plan.entries.expansions.contains_key(&key)
-            || (kind == EntryKind::Group && plan.entries.users.contains_key(&key));
-        if is_taken {
-            report.say(subject, field, Reason::DuplicateEntry, twice(name));
-            continue;
-        }
-        if targets.is_empty() {
-            let message = format!("{name:?} would deliver to nobody: name at least one recipient");
-            report.say(subject, format!("{path}.{list}"), Reason::EmptyList, message);
-            continue;
-        }
-        let targets: Vec<_> = targets
-            .iter()
-            .enumerate()
-            .filter_map(|(place, text)| {
-                let field = format!("{path}.{list}[{place}]");
-                Some((said(report, subject, &field, syntax::target(text))?, field))
-            })
-            .collect();
-        if !targets.is_empty() {
-            plan.entries.expansions.insert(key, Entry { kind, local, targets });
-        }
+
+    fn has(&self, key: &str) -> bool {
+        self.seen.contains(key)
     }
 }
 
@@ -138,101 +240,62 @@ fn twice(name: &str) -> String {
     format!("{name:?} is a recipient already: rename or remove one (case does not count)")
 }
 
-fn said<T>(
-    report: &mut Report,
-    subject: Subject<'_>,
-    field: &str,
-    parsed: Result<T, syntax::Wrong>,
-) -> Option<T> {
-    parsed.map_err(|wrong| report.say(subject, field, wrong.reason, wrong.message)).ok()
-}
-
-fn more_recipients(
-    plan: &mut DomainPlan<'_>,
-    object: &MailRecipients,
-    subject: Subject<'_>,
-    report: &mut Report,
-) {
-    if plan.accepts_all() {
-        let message = format!(
-            "MailDomain {} accepts all and asks no list: remove this, or set policy: Listed there",
-            plan.key
-        );
-        report.say(subject, "spec.domainRef", Reason::AcceptAllWithLists, message);
-        return;
+/// Says what is wrong with the recipients of all domains.
+pub(crate) fn judge(plans: &mut [DomainPlan<'_>], input: &Input<'_>, report: &mut Report) {
+    for plan in plans.iter_mut().filter(|plan| !plan.superseded) {
+        plan.listed.faults.iter().for_each(|fault| report.say_fault(plan.subject(), fault));
+        plan.complete &= !plan.listed.is_refused;
     }
-    if object.spec.suspend {
-        return;
-    }
-    for (place, name) in object.spec.users.iter().enumerate() {
-        let local = match syntax::local_part(name) {
-            Ok(local) => local,
-            Err(wrong) => {
-                report.say(subject, format!("spec.users[{place}]"), wrong.reason, wrong.message);
-                continue;
+    let mut counted: HashMap<usize, usize> = HashMap::new();
+    let mut said: HashMap<usize, HashMap<usize, Vec<&Fault>>> = HashMap::new();
+    for (key, list) in &input.parsed.lists {
+        let subject = Subject { kind: Kind::MailRecipients, key };
+        let domain = (key.namespace.as_str(), list.spec.domain_ref.name.as_str());
+        if let Ok(place) = plans.binary_search_by_key(&domain, |plan| plan.key.parts()) {
+            let at = counted.entry(place).or_default();
+            let faults = plans.get(place).map(|plan| plan.listed.list_faults.as_slice()).unwrap_or_default();
+            if !faults.is_empty() {
+                let by_list = said.entry(place).or_insert_with(|| {
+                    let mut by_list: HashMap<usize, Vec<&Fault>> = HashMap::new();
+                    for (list, fault) in faults {
+                        by_list.entry(*list).or_default().push(fault);
+                    }
+                    by_list
+                });
+                by_list.get(at).into_iter().flatten().for_each(|fault| report.say_fault(subject, fault));
             }
-        };
-        match plan.entries.users.entry(key_of(&local)) {
-            Slot::Vacant(slot) => {
-                slot.insert(local);
-            }
-            Slot::Occupied(_) => {
-                let message =
-                    format!("{name:?} is a recipient of the domain already: this entry adds nothing");
-                report.say(subject, format!("spec.users[{place}]"), Reason::DuplicateRecipient, message);
-            }
+            *at += 1;
+        // A domain that is refused as a whole has its own verdict.
+        } else if !input.has_domain(domain) {
+            let message = format!(
+                "there is no MailDomain {}/{}: create it, or correct spec.domainRef",
+                domain.0, domain.1
+            );
+            report.say(subject, "spec.domainRef.name", Reason::DomainNotFound, message);
         }
-    }
-}
-
-fn need_local_delivery(plan: &mut DomainPlan<'_>, report: &mut Report) {
-    if !plan.entries.users.is_empty() && plan.object.spec.local_delivery.is_none() {
-        let message = "the domain has users, but nothing says where their mail goes: give lmtp or maildrop";
-        report.say(plan.subject(), "spec.localDelivery", Reason::MissingField, message);
-        plan.complete = false;
     }
 }
 
 /// A group or alias that names a recipient which the domain neither has nor forwards goes without it, and is unknown if none is left;
 /// then whoever names that one goes without it too.
 pub(crate) fn drop_unknown_targets(plans: &mut [DomainPlan<'_>], report: &mut Report) {
-    for plan in plans.iter_mut().filter(|plan| plan.unknown == Unknown::Reject) {
+    let harmed =
+        |plan: &&mut DomainPlan<'_>| plan.unknown == Unknown::Reject && plan.listed.has_unknown_targets;
+    for plan in plans.iter_mut().filter(harmed) {
         loop {
-            let missing = unknown_targets(plan);
+            let missing = plan.listed.unknown_targets();
             if missing.is_empty() {
                 break;
             }
-            for (name, field, local) in missing {
+            for (at, place, local) in &missing {
                 let message = format!(
                     "the domain has no recipient {local}, or none that leads to anybody: add it, or remove it here"
                 );
-                report.say(plan.subject(), field.clone(), Reason::RecipientNotFound, message);
-                drop_target(&mut plan.entries, &name, &field);
+                let field = plan.listed.expansions.get(*at).map(|entry| entry.field(*place));
+                report.say(plan.subject(), field.unwrap_or_default(), Reason::RecipientNotFound, message);
             }
+            let dropped = missing.into_iter().map(|(at, place, _)| (at, place));
+            Arc::make_mut(&mut plan.listed).drop_targets(dropped);
         }
-    }
-}
-
-fn unknown_targets(plan: &DomainPlan<'_>) -> Vec<(String, String, LocalPart)> {
-    let targets = plan
-        .entries
-        .expansions
-        .iter()
-        .flat_map(|(name, entry)| entry.targets.iter().map(move |(target, field)| (name, target, field)));
-    let unknown = |(name, target, field): (&String, &Target, &String)| match target {
-        Target::Local(local) if !plan.entries.has(&key_of(local)) => {
-            Some((name.clone(), field.clone(), local.clone()))
-        }
-        _ => None,
-    };
-    targets.filter_map(unknown).collect()
-}
-
-/// Takes a target out of an entry, and the entry out of the domain if nothing is left of it.
-pub(crate) fn drop_target(entries: &mut Entries, name: &str, field: &str) {
-    let Some(entry) = entries.expansions.get_mut(name) else { return };
-    entry.targets.retain(|(_, kept)| kept != field);
-    if entry.targets.is_empty() {
-        entries.expansions.remove(name);
     }
 }
