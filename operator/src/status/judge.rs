@@ -1,7 +1,7 @@
 //! From an observation to the status of every resource: one way for all kinds. It knows what was said before (times move only when a status
 //! does, and `Programmed` is sticky) and nothing else. Pure.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition as Said, jiff::Timestamp};
 use posthouse_compiler::{Compilation, Condition, ObjectKey};
@@ -43,10 +43,15 @@ pub(super) fn judge(
     let remarks = Remarks::of(observation);
     let origins = origins(observation.compilation);
     let mut attached: BTreeMap<&ObjectKey, AttachedCounts> = BTreeMap::new();
-    let is_gateway = |one: &&Observed| one.kind == Kind::MailGateway;
+    let mut refused_domains: HashMap<&ObjectKey, String> = HashMap::new();
     let mut judgements = Vec::with_capacity(observation.resources.len());
-    let (gateways, others): (Vec<_>, Vec<_>) = observation.resources.iter().partition(is_gateway);
-    for resource in others.into_iter().chain(gateways) {
+    let mut resources: Vec<&Observed> = observation.resources.iter().collect();
+    resources.sort_by_key(|one| match one.kind {
+        Kind::MailGateway => 2,    // it counts all others
+        Kind::MailRecipients => 1, // it goes with its domain
+        _ => 0,
+    });
+    for resource in resources {
         let id = (resource.kind, resource.key.clone());
         let nodes = resource.gateway.as_ref().and_then(|gateway| observation.nodes.get(gateway));
         let is_in_snapshot = match resource.kind {
@@ -62,9 +67,14 @@ pub(super) fn judge(
             is_in_snapshot,
             nodes,
             is_deserted: resource.gateway.as_ref().is_some_and(|gateway| deserted.contains(gateway)),
+            domain: resource.domain.as_ref().and_then(|domain| Some(refused_domains.get(domain)?.as_str())),
             before: find(said, condition::PROGRAMMED),
         };
         let (conditions, motion) = conditions(&case, said, now);
+        let programmed = find(&conditions, condition::PROGRAMMED).filter(|one| one.status != "True");
+        if let Some(programmed) = programmed.filter(|_| resource.kind == Kind::MailDomain) {
+            refused_domains.insert(&resource.key, programmed.reason.clone());
+        }
         let accepted = find(&conditions, condition::ACCEPTED).is_some_and(|one| one.status == "True");
         if let Some(gateway) = resource.gateway.as_ref().filter(|_| accepted)
             && let Some(count) = attached.entry(gateway).or_default().of_mut(resource.kind)
@@ -142,7 +152,7 @@ fn conditions(case: &Case<'_>, before: &[Said], now: Timestamp) -> (Vec<Said>, M
     let failing = by_spec.or(store).or(no_node.map(|(_, ready)| ready));
     let noted = [suspended.as_ref(), shadowed.as_ref()].into_iter().flatten().next();
     let ready = match failing {
-        Some(failing) => failing.clone(),
+        Some(failing) => in_place(failing, &programmed),
         None => noted.cloned().unwrap_or_else(|| in_order(case.remarks)),
     };
     // What nodes are at comes right by itself; all else waits for somebody.
@@ -183,6 +193,13 @@ fn by_remarks(remarks: &[Remark<'_>], about: Condition, reason: &str, message: &
         (None, Some(first)) => Answer::yes(first.reason.as_ref(), joined(good.iter().copied())),
         (None, None) => Answer::yes(reason, message),
     }
+}
+
+/// What fails, and what holds meanwhile.
+fn in_place(failing: &Answer, programmed: &Answer) -> Answer {
+    let is_said = failing == programmed || programmed.truth != Truth::False;
+    let meanwhile = if is_said { String::new() } else { format!("; {}", programmed.message) };
+    Answer { message: format!("{}{meanwhile}", failing.message), ..failing.clone() }
 }
 
 /// It works; the reason is what is most worth knowing about it.

@@ -40,6 +40,8 @@ pub(crate) struct Observed {
     pub(crate) requested_at: Option<String>,
     /// The gateway that it belongs to, if any; that of a gateway is itself.
     pub(crate) gateway: Option<ObjectKey>,
+    /// The domain that it is a part of: of `MailRecipients`.
+    pub(crate) domain: Option<ObjectKey>,
     /// The sequence of the gateway's first published snapshot that has this generation in it; absent until there is one.
     pub(crate) since: Option<u64>,
 }
@@ -110,10 +112,8 @@ pub(crate) fn observed<'a>(objects: impl IntoIterator<Item = &'a Object>) -> Vec
         .filter(|(one, _)| one.kind == Kind::MailDomain)
         .filter_map(|(one, _)| Some((one.key.clone(), one.gateway.clone()?)))
         .collect();
-    for (one, spec) in all.iter_mut().filter(|(one, _)| one.gateway.is_none()) {
-        let domain = spec.pointer("/domainRef/name").and_then(Value::as_str);
-        let domain = domain.map(|name| ObjectKey::new(&one.key.namespace, name));
-        one.gateway = domain.and_then(|domain| domains.get(&domain).cloned());
+    for (one, _) in all.iter_mut().filter(|(one, _)| one.gateway.is_none()) {
+        one.gateway = one.domain.as_ref().and_then(|domain| domains.get(domain).cloned());
     }
     all
 }
@@ -129,12 +129,14 @@ fn observe(object: &Object) -> (Observed, Value) {
         _ => text("/gatewayRef/name")
             .map(|name| ObjectKey::new(text("/gatewayRef/namespace").unwrap_or(&key.namespace), name)),
     };
+    let domain = text("/domainRef/name").map(|name| ObjectKey::new(&key.namespace, name));
     let observed = Observed {
         kind,
         generation: metadata.generation.unwrap_or_default(),
         is_suspended: spec.get("suspend") == Some(&Value::Bool(true)),
         requested_at: metadata.annotations.as_ref().and_then(|all| all.get(REQUESTED_AT)).cloned(),
         gateway,
+        domain,
         since: None,
         key,
     };
@@ -156,6 +158,7 @@ pub(crate) fn unread(findings: &[Finding], read: &[Observed]) -> Vec<Observed> {
         is_suspended: false,
         requested_at: None,
         gateway: None,
+        domain: None,
         since: None,
     };
     unread.into_iter().map(observed).collect()

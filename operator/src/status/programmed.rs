@@ -10,6 +10,12 @@ use super::{
     remark::{Remark, joined},
 };
 
+/// The spec is refused, and what was programmed before stands in for it.
+const STAYS_IN_FORCE: &str = "StaysInForce";
+
+/// The spec is refused, and nothing stands in for it.
+const NOT_IN_FORCE: &str = "NotInForce";
+
 /// What is known of one resource.
 #[derive(Debug)]
 pub(super) struct Case<'a> {
@@ -23,6 +29,8 @@ pub(super) struct Case<'a> {
     pub(super) nodes: Option<&'a Nodes>,
     /// Its gateway has been without any node for a while.
     pub(super) is_deserted: bool,
+    /// Why the domain that it is a part of is not programmed, if it is not.
+    pub(super) domain: Option<&'a str>,
     /// The condition as it was said last.
     pub(super) before: Option<&'a Said>,
 }
@@ -39,8 +47,17 @@ pub(super) enum Motion {
 impl Case<'_> {
     pub(super) fn programmed(&self) -> (Answer, Motion) {
         let still = |answer| (answer, Motion::Still);
-        if let Some(answer) = self.refused_spec().or_else(|| self.refused_by_compiler()) {
+        if let Some(answer) = self.refused_from_outside().or_else(|| self.refused_spec()) {
             return still(answer);
+        }
+        if let Some(answer) = self.refused_by_compiler() {
+            return still(answer);
+        }
+        if self.is_without_domain() {
+            return still(Answer::no(
+                "DomainRefused",
+                "its domain is not programmed as it is written: see there",
+            ));
         }
         if self.remarks.iter().any(|remark| remark.reason == "NotReferenced")
             || self.resource.gateway.is_none()
@@ -82,12 +99,12 @@ impl Case<'_> {
 
     /// The spec is wrong: then this generation is not programmed, and it is told what is in its place.
     fn refused_spec(&self) -> Option<Answer> {
-        let is_refused =
-            self.remarks.iter().any(|remark| remark.condition == Condition::Accepted && !remark.status);
-        let is_lacking = self.remarks.iter().any(|remark| remark.is_error);
+        let is_refused = self.is_refused();
+        let is_lacking = self.fails(Condition::ResolvedRefs);
         let has_parts = matches!(self.resource.kind, Kind::MailDomain | Kind::RelayRule | Kind::MailGateway);
         let is_whole = has_parts && self.is_in_snapshot && !is_refused;
-        if !(is_refused || is_lacking) || is_whole && self.standing.is_none() {
+        // A domain also stands or falls with its `MailRecipients`, without a word about itself.
+        if self.standing.is_none() && (is_whole || !(is_refused || is_lacking)) {
             return None;
         }
         let was_published = self.resource.kind == Kind::MailGateway
@@ -109,6 +126,29 @@ impl Case<'_> {
             None if was_published => stays(),
             None => nothing("nothing of it is in force"),
         })
+    }
+
+    /// What was programmed of a domain before stays with all its parts, but takes no new ones.
+    fn is_without_domain(&self) -> bool {
+        match self.domain {
+            Some(NOT_IN_FORCE | "GatewayRefused") => true,
+            Some(STAYS_IN_FORCE) => !self.was_programmed(),
+            _ => false,
+        }
+    }
+
+    fn is_refused(&self) -> bool {
+        self.remarks.iter().any(|remark| remark.condition == Condition::Accepted && !remark.status)
+    }
+
+    fn fails(&self, condition: Condition) -> bool {
+        self.remarks.iter().any(|remark| remark.is_error && remark.condition == condition)
+    }
+
+    /// Nothing is wrong with the spec, but with what it needs: its gateway, its queue, a port.
+    fn refused_from_outside(&self) -> Option<Answer> {
+        let is_outside = !self.is_refused() && self.fails(Condition::Programmed);
+        is_outside.then(|| self.refused_by_compiler()).flatten()
     }
 
     /// The compiler says itself that it is not programmed, or something outside the manifests stands in the way.
@@ -166,9 +206,9 @@ impl Case<'_> {
 const MOST_OF_A_NODE: usize = 1024;
 
 fn stays() -> Answer {
-    Answer::no("StaysInForce", "what was programmed of it before stays in force until it is corrected")
+    Answer::no(STAYS_IN_FORCE, "what was programmed of it before stays in force until it is corrected")
 }
 
 fn nothing(message: &str) -> Answer {
-    Answer::no("NotInForce", message)
+    Answer::no(NOT_IN_FORCE, message)
 }

@@ -172,6 +172,50 @@ fn what_is_refused_says_what_stays_in_force() {
 }
 
 #[test]
+fn a_part_goes_with_its_whole() {
+    let mut scene = programmed();
+    // The recipients are wrong: their domain stays as it was.
+    scene.read(&ALL.replace("users: [carol]", "users: [\"c@rol@\"]"), 2, 1);
+    scene.settle();
+    let said = scene.conditions(Kind::MailRecipients, "more");
+    assert!(said.contains("Accepted=False InvalidAddress"), "{said}");
+    let said = scene.conditions(Kind::MailDomain, "example-com");
+    assert!(
+        said.ends_with("Programmed=False StaysInForce, Ready=False StaysInForce, Stalled=True StaysInForce"),
+        "{said}"
+    );
+    // The domain is wrong: its recipients are not in force either.
+    scene.read(&ALL.replace("  domain: example.com\n", "  domain: \"-.example\"\n"), 3, 2);
+    scene.settle();
+    let said = scene.conditions(Kind::MailRecipients, "more");
+    assert!(said.contains("Programmed=False DomainRefused, Ready=False DomainRefused"), "{said}");
+    let message = scene.message(Kind::MailDomain, "example-com", "Ready");
+    assert!(
+        message.ends_with("in force until it is corrected") || message.contains("nothing of it is in force"),
+        "{message}"
+    );
+    // Recipients that were there before stay with what stays of the domain.
+    let mut kept = programmed();
+    let mut recipients = kept.resources.clone();
+    recipients.retain(|one| one.kind == Kind::MailRecipients);
+    kept.read(&ALL.replace("users: [{name: alice}]", "users: [{name: \"a@b@\"}]"), 2, 1);
+    kept.resources.retain(|one| one.kind != Kind::MailRecipients);
+    kept.resources.extend(recipients);
+    kept.settle();
+    let said = kept.conditions(Kind::MailDomain, "example-com");
+    assert!(said.contains("Programmed=False StaysInForce"), "{said}");
+    assert_eq!(kept.conditions(Kind::MailRecipients, "more"), READY);
+    // The gateway is wrong: what belongs to it says so.
+    scene.read(&ALL.replace("hostname: mail.example.com", "hostname: \"-.example\""), 4, 3);
+    scene.settle();
+    let said = scene.conditions(Kind::RelayRule, "out");
+    assert!(said.contains("Programmed=False GatewayRefused, Ready=False GatewayRefused"), "{said}");
+    let said = scene.conditions(Kind::MailGateway, "edge");
+    assert!(said.contains("Accepted=False InvalidDomain"), "{said}");
+    assert!(said.contains("Programmed=False StaysInForce"), "{said}");
+}
+
+#[test]
 fn a_form_that_cannot_be_read_is_not_accepted_and_what_was_read_last_stays() {
     let mut scene = programmed();
     let about = |kind: &str, name: &str, reason: &str| Finding {
