@@ -117,6 +117,14 @@ macro_rules! kinds {
                 }
             }
 
+            /// The object as a raw document.
+            #[must_use]
+            pub fn document(&self) -> Value {
+                match self {
+                    $(Self::$kind(object) => serde_json::to_value(object).unwrap_or_default()),+
+                }
+            }
+
             /// The object's metadata, to fill in what a reader knows better, such as the namespace. If the object is shared, this becomes
             /// another one.
             #[must_use]

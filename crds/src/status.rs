@@ -3,6 +3,79 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::Kind;
+
+/// The status of an object of any kind.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum ObjectStatus {
+    /// Of a `MailGateway`.
+    Gateway(GatewayStatus),
+    /// Of a `MailDomain`.
+    Domain(DomainStatus),
+    /// Of a `Pop3Account` or an `EtrnSchedule`.
+    Run(RunStatus),
+    /// Of all other kinds.
+    Plain(Status),
+}
+
+impl ObjectStatus {
+    /// The status of an object of which nothing was said yet.
+    #[must_use]
+    pub fn new(kind: Kind) -> Self {
+        match kind {
+            Kind::MailGateway => Self::Gateway(GatewayStatus::default()),
+            Kind::MailDomain => Self::Domain(DomainStatus::default()),
+            Kind::Pop3Account | Kind::EtrnSchedule => Self::Run(RunStatus::default()),
+            Kind::MailRecipients | Kind::RelayRule | Kind::MailSchedule | Kind::MailUser => {
+                Self::Plain(Status::default())
+            }
+        }
+    }
+
+    /// The status that a raw document of this kind has.
+    pub fn read(kind: Kind, status: Value) -> serde_json::Result<Self> {
+        match Self::new(kind) {
+            Self::Gateway(_) => serde_json::from_value(status).map(Self::Gateway),
+            Self::Domain(_) => serde_json::from_value(status).map(Self::Domain),
+            Self::Run(_) => serde_json::from_value(status).map(Self::Run),
+            Self::Plain(_) => serde_json::from_value(status).map(Self::Plain),
+        }
+    }
+
+    /// Its conditions.
+    #[must_use]
+    pub fn conditions(&self) -> &[Condition] {
+        match self {
+            Self::Gateway(GatewayStatus { conditions, .. })
+            | Self::Domain(DomainStatus { conditions, .. })
+            | Self::Run(RunStatus { conditions, .. })
+            | Self::Plain(Status { conditions, .. }) => conditions,
+        }
+    }
+
+    /// Its conditions, to be said anew.
+    pub fn conditions_mut(&mut self) -> &mut Vec<Condition> {
+        match self {
+            Self::Gateway(GatewayStatus { conditions, .. })
+            | Self::Domain(DomainStatus { conditions, .. })
+            | Self::Run(RunStatus { conditions, .. })
+            | Self::Plain(Status { conditions, .. }) => conditions,
+        }
+    }
+
+    /// The last request that was acted on.
+    pub fn last_handled_request_mut(&mut self) -> &mut Option<String> {
+        match self {
+            Self::Gateway(GatewayStatus { last_handled_request, .. })
+            | Self::Domain(DomainStatus { last_handled_request, .. })
+            | Self::Run(RunStatus { last_handled_request, .. })
+            | Self::Plain(Status { last_handled_request, .. }) => last_handled_request,
+        }
+    }
+}
 
 /// The status of kinds that report conditions only.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -71,6 +144,20 @@ pub struct AttachedCounts {
     pub etrn_schedules: i32,
     /// `MailUser`s.
     pub users: i32,
+}
+
+impl AttachedCounts {
+    /// The number of resources of a kind; none for kinds that are not counted.
+    pub fn of_mut(&mut self, kind: Kind) -> Option<&mut i32> {
+        match kind {
+            Kind::MailDomain => Some(&mut self.domains),
+            Kind::RelayRule => Some(&mut self.relay_rules),
+            Kind::Pop3Account => Some(&mut self.pop3_accounts),
+            Kind::EtrnSchedule => Some(&mut self.etrn_schedules),
+            Kind::MailUser => Some(&mut self.users),
+            Kind::MailGateway | Kind::MailRecipients | Kind::MailSchedule => None,
+        }
+    }
 }
 
 /// The status of a domain.

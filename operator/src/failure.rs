@@ -46,6 +46,15 @@ pub(crate) enum Failure {
     /// The state folder fails.
     #[error("{}: cannot {doing}: {source}; name a folder that can be written with --state", path.display())]
     State { doing: &'static str, path: PathBuf, source: io::Error },
+    /// No run ever said anything in this state.
+    #[error("{}: there are no statuses; name the state folder of a local run with --state (the run logs it when it begins)", path.display())]
+    NoStatuses { path: PathBuf },
+    /// A text that is no kind.
+    #[error("there is no kind {text}; there is {names}")]
+    NoSuchKind { text: String, names: String },
+    /// A resource of which nothing was said.
+    #[error("there is no {what}; see what there is without the name")]
+    NoSuchResource { what: String },
     /// The channel to the nodes fails.
     #[error(transparent)]
     Channel(#[from] ChannelError),

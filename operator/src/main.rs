@@ -10,6 +10,7 @@ mod local;
 mod logging;
 mod manifests;
 mod reader;
+mod status;
 mod validate;
 
 use std::process::ExitCode;
@@ -37,6 +38,8 @@ enum Verb {
     Compile(compile::CompileArgs),
     /// Say where a message would go, by which rule, and why not elsewhere
     Explain(explain::ExplainArgs),
+    /// Show what a local run says of its resources, as `kubectl get` would
+    Status(status::StatusArgs),
     /// Print the custom resource definitions, for `kubectl apply --server-side -f -`
     Crds,
 }
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Verb::Validate(args) => validate::run(&args),
         Verb::Compile(args) => compile::run(&args),
         Verb::Explain(args) => explain::run(&args),
+        Verb::Status(args) => status::run(&args),
         Verb::Crds => crds::run(),
     };
     match ending {

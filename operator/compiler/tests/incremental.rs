@@ -179,7 +179,7 @@ fn spec(kind: Kind, dice: &mut Dice) -> Value {
 fn follow(context: &mut Context, compilation: Compilation) {
     context.claims = compilation.claims;
     for (key, snapshot) in compilation.snapshots {
-        context.previous.insert(key, Arc::new(snapshot));
+        context.previous.insert(key, snapshot);
     }
 }
 

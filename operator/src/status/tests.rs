@@ -1,0 +1,6 @@
+//! What is said of resources, from manifests to files and tables.
+
+mod judging;
+mod keeping;
+mod printing;
+mod scene;
