@@ -1,8 +1,10 @@
-//! Manifests in, objects and findings out: what the API server is in a cluster, this is for a folder. It reads files, and remembers what it
-//! last read well, so that a file that is broken for a moment takes nothing away.
+//! Manifests in, objects and findings out: what the API server is in a cluster, this is for a folder. It takes what an API server would take and
+//! refuses what it would refuse; a refused change takes nothing away. It reads files, and those only that changed.
 
 mod document;
+mod file;
 mod folder;
+mod lines;
 mod metadata;
 mod node;
 mod scalar;
@@ -10,34 +12,36 @@ mod secret;
 mod yaml;
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    ffi::OsStr,
+    collections::{BTreeMap, BTreeSet, btree_map::Entry},
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::SystemTime,
 };
 
-use posthouse_compiler::{Resources, Severity};
+use posthouse_compiler::{ObjectKey, Resources, Severity};
+use posthouse_crds::Kind;
 
 pub(crate) use document::{Document, Identity, Item};
 pub(crate) use folder::is_manifest;
 
-use self::document::Outcome;
-use crate::finding::{Finding, Place};
+use self::file::ManifestFile;
+use crate::finding::Finding;
 
-/// Reads a folder of manifests, again and again.
+/// Reads a folder of manifests, again and again. What did not change it does not read again.
 #[derive(Debug)]
 pub(crate) struct Reader {
     path: PathBuf,
-    /// The last good documents of each file.
-    remembered: BTreeMap<PathBuf, Vec<Document>>,
+    files: BTreeMap<PathBuf, ManifestFile>,
 }
 
 /// What a folder says.
 #[derive(Debug, Default)]
 pub(crate) struct Reading {
     /// The objects, each identity once.
-    pub(crate) documents: BTreeMap<Identity, Document>,
+    pub(crate) documents: BTreeMap<Arc<Identity>, Document>,
+    /// Resources that are described, but so that nothing of them can be used, and of which nothing is known from before.
+    pub(crate) refused: BTreeSet<(Kind, ObjectKey)>,
     /// What is wrong with the files, or worth knowing.
     pub(crate) findings: Vec<Finding>,
 }
@@ -53,28 +57,44 @@ pub(crate) struct ReaderError {
 impl Reader {
     /// A reader of the manifests under this path: a folder, or one file.
     pub(crate) fn new(path: impl Into<PathBuf>) -> Self {
-        Self { path: path.into(), remembered: BTreeMap::new() }
+        Self { path: path.into(), files: BTreeMap::new() }
     }
 
     pub(crate) fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Reads everything anew. An object whose description is broken now is as it was when it was last good.
-    pub(crate) fn read(&mut self) -> Result<Reading, ReaderError> {
+    /// Whether there may be something that the last reading does not have.
+    pub(crate) fn has_changed(&self) -> bool {
+        let Ok(found) = folder::manifests(&self.path) else { return true };
+        found.len() != self.files.len()
+            || found
+                .iter()
+                .any(|(path, stamp)| !self.files.get(path).is_some_and(|file| file.is_as_of(stamp)))
+    }
+
+    /// Reads what changed. An object whose description is refused now is as it is in what is `held`: as an API server would have it.
+    pub(crate) fn read(&mut self, held: &Reading) -> Result<Reading, ReaderError> {
+        let now = SystemTime::now();
         let failed = |source| ReaderError { path: self.path.clone(), source };
-        let files = folder::manifests(&self.path).map_err(failed)?;
-        let mut reading = Reading::default();
-        let mut remembered = BTreeMap::new();
-        for file in files {
-            let mut outcome = read_file(&file);
-            let before = self.remembered.remove(&file).unwrap_or_default();
-            keep_last_good(&mut outcome, before);
-            reading.findings.append(&mut outcome.findings);
-            remembered.insert(file, outcome.documents.clone());
-            outcome.documents.into_iter().for_each(|document| reading.add(document));
+        let found = folder::manifests(&self.path).map_err(failed)?;
+        let mut files = BTreeMap::new();
+        for (path, stamp) in found {
+            let before = self.files.remove(&path);
+            let file = match before {
+                Some(file) if file.is_as_of(&stamp) => file,
+                before => ManifestFile::read(&path, stamp, now, before),
+            };
+            files.insert(path, file);
         }
-        self.remembered = remembered;
+        self.files = files;
+        let mut reading = Reading::default();
+        for file in self.files.values() {
+            reading.findings.extend(file.outcome.findings.iter().cloned());
+            file.outcome.documents.iter().for_each(|document| reading.add(document.clone()));
+        }
+        reading.keep_unchangeable(held);
+        reading.keep_last_good(self.files.values(), held);
         reading.findings.sort();
         Ok(reading)
     }
@@ -95,61 +115,57 @@ impl Reading {
     }
 
     fn add(&mut self, document: Document) {
-        if let Some(first) = self.documents.get(&document.identity) {
-            self.findings.push(Finding {
-                resource: Some(document.identity.clone()),
-                severity: Severity::Error,
-                field: None,
-                reason: "DuplicateObject".to_owned(),
-                message: format!(
-                    "it is described in {} already, and that holds: remove one",
-                    first.place(None)
-                ),
-                place: Some(document.place(None)),
-            });
-            return;
+        match self.documents.entry(Arc::clone(&document.identity)) {
+            Entry::Vacant(entry) => {
+                entry.insert(document);
+            }
+            Entry::Occupied(first) => {
+                let first = first.get().place(None);
+                self.findings.push(Finding {
+                    resource: Some((*document.identity).clone()),
+                    severity: Severity::Error,
+                    field: None,
+                    reason: "DuplicateObject".to_owned(),
+                    message: format!("it is described in {first} already, and that holds: remove one"),
+                    place: Some(document.place(None)),
+                });
+            }
         }
-        self.documents.insert(document.identity.clone(), document);
     }
-}
 
-fn read_file(path: &Path) -> Outcome {
-    let name: Arc<str> = path.file_name().unwrap_or(OsStr::new("?")).to_string_lossy().into();
-    let mut outcome = Outcome::default();
-    let refuse = |outcome: &mut Outcome, line, reason: &str, message| {
-        outcome.has_nameless = true;
-        outcome.findings.push(Finding {
-            resource: None,
-            severity: Severity::Error,
-            field: None,
-            reason: reason.to_owned(),
-            message,
-            place: Some(Place { file: Arc::clone(&name), line }),
-        });
-    };
-    match folder::text(path) {
-        Err(message) => refuse(&mut outcome, None, "Unreadable", message),
-        Ok(text) => {
-            for read in yaml::documents(&text) {
-                match read {
-                    Ok(node) => document::read(&name, node, &mut outcome),
-                    Err(error) => refuse(&mut outcome, Some(error.line), "InvalidYaml", error.message),
+    /// An object whose change an API server would refuse stays as it was.
+    fn keep_unchangeable(&mut self, held: &Self) {
+        for (identity, document) in &mut self.documents {
+            let Some(before) = held.documents.get(identity) else { continue };
+            let refused = document.refused_changes(before);
+            if !refused.is_empty() {
+                self.findings.extend(refused);
+                *document = before.clone();
+            }
+        }
+    }
+
+    /// Where a document is broken, the last good one of its object stays; where it does not tell its object, all that the file had and has not now.
+    fn keep_last_good<'a>(&mut self, files: impl Iterator<Item = &'a ManifestFile>, held: &Self) {
+        for file in files {
+            for identity in &file.outcome.refused {
+                if self.documents.contains_key(identity) {
+                    continue;
+                }
+                if let Some(before) = held.documents.get(identity) {
+                    self.documents.insert(Arc::clone(identity), before.clone());
+                } else if let Ok(kind) = identity.kind.parse() {
+                    self.refused.insert((kind, identity.key.clone()));
+                }
+            }
+            if file.outcome.has_nameless {
+                for (identity, before) in held.documents.iter().filter(|(_, before)| before.file == file.name)
+                {
+                    self.documents.entry(Arc::clone(identity)).or_insert_with(|| before.clone());
                 }
             }
         }
     }
-    outcome
-}
-
-/// Where a document is broken, the last good one of its object stays; where it does not tell its object, all that the file had and has not now.
-fn keep_last_good(outcome: &mut Outcome, before: Vec<Document>) {
-    let now: BTreeSet<_> = outcome.documents.iter().map(|document| document.identity.clone()).collect();
-    let kept = before.into_iter().filter(|document| {
-        let identity = &document.identity;
-        !now.contains(identity) && (outcome.has_nameless || outcome.refused.contains(identity))
-    });
-    let kept: Vec<_> = kept.collect();
-    outcome.documents.extend(kept);
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     io,
+    sync::Arc,
     time::Duration,
 };
 
@@ -51,7 +52,7 @@ pub(super) struct Run {
     reader: Reader,
     reading: Reading,
     /// Objects that were not there at the last look, and had been before.
-    missed: BTreeSet<Identity>,
+    missed: BTreeSet<Arc<Identity>>,
     judged: Judged,
     /// Who holds what, as it is written in the state.
     remembered: Claims,
@@ -143,9 +144,9 @@ impl Run {
 
     /// Reads again and acts on it. What is gone from the files is looked for a second time first.
     fn follow(&mut self) -> Look {
-        match self.reader.read() {
+        match self.reader.read(&self.reading) {
             Ok(reading) => {
-                let lost = |identity: &&Identity| !reading.documents.contains_key(*identity);
+                let lost = |identity: &&Arc<Identity>| !reading.documents.contains_key(*identity);
                 let lost: BTreeSet<_> = self.reading.documents.keys().filter(lost).cloned().collect();
                 if !lost.is_subset(&self.missed) {
                     self.missed = lost;
@@ -225,7 +226,7 @@ impl Run {
             Item::Secret(_) | Item::Namespace(_) => false,
         };
         let ignored = self.reading.documents.values().filter(is_ignored).map(|document| Finding {
-            resource: Some(document.identity.clone()),
+            resource: Some((*document.identity).clone()),
             severity: Severity::Warning,
             field: Some("spec.queue.redis".to_owned()),
             reason: "NoEffect".to_owned(),

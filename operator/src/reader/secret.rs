@@ -40,6 +40,30 @@ pub(super) fn read(document: &Value) -> Result<Secret, Vec<Defect>> {
     }
 }
 
+/// Why an API server that has `before` would not take this Secret in its place.
+pub(super) fn refused_changes(now: &Secret, before: &Secret) -> Vec<posthouse_crds::Defect> {
+    let refused = |path: &str, message: &str| posthouse_crds::Defect {
+        path: path.to_owned(),
+        message: message.to_owned(),
+        unknown: false,
+    };
+    let type_of = |secret: &Secret| secret.type_.clone().unwrap_or_else(|| "Opaque".to_owned());
+    let mut found = Vec::new();
+    if type_of(now) != type_of(before) {
+        found
+            .push(refused("type", "is immutable: make a new Secret under another name, and delete this one"));
+    }
+    if before.immutable == Some(true) {
+        if now.immutable != Some(true) {
+            found.push(refused("immutable", "cannot be taken back: make a new Secret, and delete this one"));
+        }
+        if now.data != before.data {
+            found.push(refused("data", "the Secret is immutable: make a new one, and delete this one"));
+        }
+    }
+    found
+}
+
 fn entries(
     document: &Value,
     field: &str,
