@@ -52,7 +52,9 @@ pub(super) fn prune_nulls(schema: &Value, value: &mut Value) {
         }
         Value::Array(items) => {
             if let Some(schema) = schema.get("items") {
-                items.iter_mut().for_each(|item| prune_nulls(schema, item));
+                for item in items {
+                    prune_nulls(schema, item);
+                }
             }
         }
         _ => {}

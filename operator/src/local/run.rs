@@ -9,7 +9,7 @@ use std::{
 
 use posthouse_compiler::{Claims, Compilation, Context, ObjectKey, Severity};
 use posthouse_config::Snapshot;
-use posthouse_crds::Object;
+use posthouse_crds::{Kind, Object};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
@@ -81,17 +81,17 @@ impl Run {
         let (mut watch, mut hints) = Watch::start(self.reader.path());
         self.begin().await?;
         let mut edits = Edits::default();
-        edits.hint(Instant::now()); // for what was edited between the first reading and the watch
+        edits.look_again(Instant::now()); // for what was edited between the first reading and the watch
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = signals.next() => break,
-                Some(()) = hints.recv() => edits.hint(Instant::now()),
+                Some(hint) = hints.recv() => edits.hint(hint, Instant::now()),
                 () = edits.settled() => {
-                    edits.clear();
-                    watch.mark();
-                    if block_in_place(|| self.follow()) == Look::Again {
+                    let look = block_in_place(|| self.follow());
+                    edits.clear(Instant::now());
+                    if look == Look::Again {
                         edits.look_again(Instant::now() + SECOND_LOOK);
                     }
                 }
@@ -101,8 +101,9 @@ impl Run {
                     }
                 }
                 _ = ticks.tick() => {
-                    if watch.has_changed() {
-                        edits.hint(Instant::now());
+                    watch.keep_up();
+                    if block_in_place(|| self.reader.has_changed()) {
+                        edits.look_again(Instant::now());
                     }
                     if self.is_unfinished {
                         self.apply();
@@ -146,8 +147,7 @@ impl Run {
     fn follow(&mut self) -> Look {
         match self.reader.read(&self.reading) {
             Ok(reading) => {
-                let lost = |identity: &&Arc<Identity>| !reading.documents.contains_key(*identity);
-                let lost: BTreeSet<_> = self.reading.documents.keys().filter(lost).cloned().collect();
+                let lost = reading.lost(&self.reading);
                 if !lost.is_subset(&self.missed) {
                     self.missed = lost;
                     return Look::Again;
@@ -276,9 +276,11 @@ fn judge(reading: &Reading, claims: Claims, fleet: &Fleet) -> Judged {
     manifests::judge(reading, &Context { claims, previous, ..Context::default() })
 }
 
+/// The gateways that there are, those included of which nothing can be read.
 fn gateways(reading: &Reading) -> impl Iterator<Item = &ObjectKey> {
     let is_gateway = |document: &&Document| matches!(&document.item, Item::Ours(object) if matches!(**object, Object::MailGateway(_)));
-    reading.documents.values().filter(is_gateway).map(|document| &document.identity.key)
+    let refused = reading.refused.iter().filter(|(kind, _)| *kind == Kind::MailGateway).map(|(_, key)| key);
+    reading.documents.values().filter(is_gateway).map(|document| &document.identity.key).chain(refused)
 }
 
 /// Every gateway of ours that there is, with its snapshot; without one where it is refused as it is written now.

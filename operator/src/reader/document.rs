@@ -5,6 +5,7 @@ use std::{fmt, sync::Arc};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use posthouse_compiler::{ObjectKey, Severity};
 use posthouse_crds::{API_VERSION, GROUP, Kind, Object, ReadError};
+use serde_json::{Map, Value};
 
 use super::{
     lines::Lines,
@@ -20,6 +21,9 @@ const DEFAULT_NAMESPACE: &str = "default";
 
 /// The longest list of objects within lists: `kind: List` inside `kind: List` is nothing that kubectl writes.
 const MAX_LIST_DEPTH: usize = 3;
+
+/// The fields of a namespace.
+const OF_NAMESPACE: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 
 /// What an object is called: two documents with one identity describe one object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -180,17 +184,25 @@ impl Reading<'_> {
         let (api_version, kind) = (text("apiVersion"), text("kind"));
         match (api_version.as_str(), kind.as_str()) {
             ("v1", "List") => self.list(node, depth),
-            ("v1", "Secret") => self.known(node, |node| {
-                let value = node.value();
-                secret::read(&value).map(|secret| Item::Secret(Arc::new(secret)))
-            }),
-            ("v1", "Namespace") => self.known(node, |node| {
-                let namespace = serde_json::from_value(node.value());
+            ("v1", "Secret") => {
+                self.known(&node, |value| secret::read(&value).map(|secret| Item::Secret(Arc::new(secret))));
+            }
+            ("v1", "Namespace") => self.known(&node, |value| {
+                let fields = value.as_object().into_iter().flat_map(Map::keys);
+                let unknown = fields.filter(|name| !OF_NAMESPACE.contains(&name.as_str()));
+                let message =
+                    || format!("there is no such field; the fields here are {}", OF_NAMESPACE.join(", "));
+                let unknown: Vec<_> =
+                    unknown.map(|name| Defect::new(name, "UnknownField", message())).collect();
+                if !unknown.is_empty() {
+                    return Err(unknown);
+                }
+                let namespace = serde_json::from_value(value);
                 namespace
                     .map(|namespace| Item::Namespace(Arc::new(namespace)))
                     .map_err(|error| vec![Defect::new("metadata", "InvalidValue", error.to_string())])
             }),
-            (version, _) if version.split('/').next() == Some(GROUP) => self.ours(node, version, &kind),
+            (version, _) if version.split('/').next() == Some(GROUP) => self.ours(&node, version, &kind),
             _ => {
                 let place = Some(self.place(node.line_of("kind")));
                 self.outcome.findings.push(Finding {
@@ -232,7 +244,7 @@ impl Reading<'_> {
         }
     }
 
-    fn ours(&mut self, node: Node, version: &str, kind: &str) {
+    fn ours(&mut self, node: &Node, version: &str, kind: &str) {
         if version != API_VERSION {
             let message = format!("there is no version {version} of this group: write {API_VERSION}");
             self.refuse_nameless(node.line_of("apiVersion"), Some("apiVersion"), "UnknownVersion", &message);
@@ -243,7 +255,7 @@ impl Reading<'_> {
             self.refuse_nameless(node.line_of("kind"), Some("kind"), "UnknownKind", &message);
             return;
         }
-        self.known(node, |node| match Object::admit(node.value()) {
+        self.known(node, |value| match Object::admit(value) {
             Ok(object) => Ok(Item::Ours(Arc::new(object))),
             Err(ReadError::Defects(defects)) => Err(defects
                 .into_iter()
@@ -259,10 +271,10 @@ impl Reading<'_> {
     }
 
     /// An object of a kind that is read: its metadata, then `read`.
-    fn known(&mut self, node: Node, read: impl FnOnce(&Node) -> Result<Item, Vec<Defect>>) {
-        let mut defects = metadata::defects(&node);
-        let identity = identity(&node);
-        let item = match read(&node) {
+    fn known(&mut self, node: &Node, read: impl FnOnce(Value) -> Result<Item, Vec<Defect>>) {
+        let mut defects = metadata::defects(node);
+        let identity = identity(node);
+        let item = match read(metadata::normal(node.value())) {
             Ok(item) => Some(item),
             Err(more) => {
                 defects.extend(more);
@@ -272,7 +284,7 @@ impl Reading<'_> {
         match (identity, item) {
             (Some(identity), Some(item)) if defects.is_empty() => {
                 let item = item.in_namespace(&identity.key.namespace);
-                let (identity, lines) = (Arc::new(identity), Arc::new(Lines::of(&node)));
+                let (identity, lines) = (Arc::new(identity), Arc::new(Lines::of(node)));
                 let file = Arc::clone(self.file);
                 self.outcome.documents.push(Document { identity, item, file, lines, offset: 0 });
             }

@@ -19,14 +19,14 @@ pub(super) struct ManifestFile {
     pub(super) name: Arc<str>,
     /// Absent where the file may have changed and look the same.
     stamp: Option<Stamp>,
-    parts: Vec<Known>,
+    pub(super) parts: Vec<Known>,
     /// All that its documents say.
     pub(super) outcome: Outcome,
 }
 
 /// A part of a file (see [`Parts`]) as it was read.
 #[derive(Clone, Debug)]
-struct Known {
+pub(super) struct Known {
     hash: Hash,
     is_followed: bool,
     cost: Cost,
@@ -57,7 +57,8 @@ impl ManifestFile {
         }
     }
 
-    fn of_text(name: Arc<str>, stamp: Option<Stamp>, text: &str, before: Vec<Known>) -> Self {
+    /// Reads a text, with what is known of the parts of the one before.
+    pub(super) fn of_text(name: Arc<str>, stamp: Option<Stamp>, text: &str, before: Vec<Known>) -> Self {
         let before: HashMap<(Hash, bool), Known> =
             before.into_iter().map(|known| ((known.hash, known.is_followed), known)).collect();
         let mut parts = Parts::of(text);

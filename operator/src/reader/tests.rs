@@ -329,3 +329,59 @@ fn the_examples_are_read_without_a_finding() {
     assert_eq!(lines(&reading), Vec::<String>::new());
     assert!(reading.documents.len() >= 8);
 }
+
+/// What an edit costs with ten thousand domains: `cargo test --release -p posthouse-operator ten_thousand -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn ten_thousand_domains_are_read_again_in_milliseconds() {
+    let domain = |number: usize| {
+        let users = (0..10).map(|user| format!("    - name: user{user}\n")).collect::<Vec<_>>().concat();
+        format!(
+            "apiVersion: posthouse.dev/v1alpha1\nkind: MailDomain\nmetadata:\n  name: d{number}\n  namespace: mail\nspec:\n  \
+             gatewayRef: {{name: edge}}\n  domain: d{number}.example\n  recipients:\n    users:\n{users}  localDelivery:\n    lmtp: {{host: \
+             dovecot.mail.svc, port: 24}}\n"
+        )
+    };
+    let memory = || {
+        let status = fs::read_to_string("/proc/self/status").unwrap();
+        status.lines().find(|line| line.starts_with("VmRSS")).unwrap().to_owned()
+    };
+    // Of this thread, in nanoseconds: the machine may have other things to do.
+    let busy = || {
+        let spent = fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+        std::time::Duration::from_nanos(spent.split(' ').next().unwrap().parse().unwrap())
+    };
+    for files in [10_000, 100, 1] {
+        let each = 10_000 / files;
+        let folder = tempfile::tempdir().unwrap();
+        let path = |file: usize| folder.path().join(format!("f{file:05}.yaml"));
+        for file in 0..files {
+            let text: Vec<_> = (file * each..(file + 1) * each).map(domain).collect();
+            fs::write(path(file), text.join("---\n")).unwrap();
+        }
+        std::thread::sleep(std::time::Duration::from_secs(3)); // until the stamps are trusted
+        let mut reader = Reader::new(folder.path());
+        let before = memory();
+        let began = busy();
+        let mut reading = reader.read(&Reading::default()).unwrap();
+        assert_eq!((reading.documents.len(), reading.findings.len()), (10_000, 0));
+        eprintln!(
+            "{files} files: {:?} at first, {before}, after it {}",
+            busy().saturating_sub(began),
+            memory()
+        );
+        let mut took = Vec::new();
+        for edit in 0..20 {
+            let text = fs::read_to_string(path(files / 2)).unwrap();
+            let beside = folder.path().join(".new");
+            fs::write(&beside, text.replacen("name: user", &format!("name: user{edit}"), 1)).unwrap();
+            fs::rename(&beside, path(files / 2)).unwrap();
+            let began = busy();
+            reading = reader.read(&reading).unwrap();
+            took.push(busy().saturating_sub(began));
+        }
+        let began = busy();
+        reader.has_changed();
+        eprintln!("  a look {:?}, each edit {took:?}, {}", busy().saturating_sub(began), memory());
+    }
+}

@@ -327,6 +327,10 @@ fn scalar_value(
     line: usize,
 ) -> Result<Value, SyntaxError> {
     match tag {
+        None if style == ScalarStyle::Plain && scalar::is_no_number_of_json(text) => Err(SyntaxError::new(
+            line,
+            format!("JSON, and so Kubernetes, has no number {text}: put it in quotes"),
+        )),
         None if style == ScalarStyle::Plain => Ok(scalar::resolve(text)),
         None => Ok(Value::String(text.to_owned())),
         Some(tag) => {
