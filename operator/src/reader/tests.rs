@@ -264,6 +264,28 @@ fn a_file_that_is_written_twice_within_one_step_of_the_clock_is_read_twice() {
 }
 
 #[test]
+fn a_mounted_config_map_is_followed_through_its_links() {
+    use std::os::unix::fs::symlink;
+    let folder = folder(&[]);
+    let path = |name: &str| folder.path().join(name);
+    for (version, policy) in [("..one", "AcceptAll"), ("..two", "Listed")] {
+        fs::create_dir(path(version)).unwrap();
+        fs::write(path(version).join("a.yaml"), DOMAIN.replace("AcceptAll", policy)).unwrap();
+    }
+    symlink("..one", path("..data")).unwrap();
+    symlink("..data/a.yaml", path("a.yaml")).unwrap();
+    let mut reader = Reader::new(folder.path());
+    let before = reader.read(&Reading::default()).unwrap();
+    assert_eq!(before.documents.len(), 1);
+    symlink("..two", path("..data_new")).unwrap();
+    fs::rename(path("..data_new"), path("..data")).unwrap();
+    assert!(reader.has_changed());
+    let after = reader.read(&before).unwrap();
+    let policy = format!("{:?}", after.resources().domains[0].spec.recipients);
+    assert!(policy.contains("Listed"), "{policy}");
+}
+
+#[test]
 fn what_must_not_change_is_refused_and_stays_as_an_api_server_has_it() {
     let folder = folder(&[("a.yaml", DOMAIN)]);
     let mut reader = Reader::new(folder.path());
