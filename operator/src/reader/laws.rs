@@ -52,3 +52,40 @@ fn told(file: &ManifestFile) -> Vec<String> {
     let refused = file.outcome.refused.iter().map(|identity| format!("refused: {identity}"));
     documents.chain(file.outcome.findings.iter().map(ToString::to_string)).chain(refused).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    /// Far from what fuzzing does (`tests/fuzz/run`), but in every build. `POSTHOUSE_TEXTS` says how many (300).
+    #[test]
+    fn mutilated_manifests_break_no_law() {
+        let root = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
+        let folders = ["examples/api", "tests/refused", "tests/fuzz/seeds/manifests"];
+        let files = folders.iter().flat_map(|folder| fs::read_dir(format!("{root}/{folder}")).unwrap());
+        let mut texts: Vec<_> = files.map(|file| fs::read_to_string(file.unwrap().path()).unwrap()).collect();
+        texts.sort();
+        let mut state = 1_u64;
+        let mut random = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(state >> 33).unwrap() % below.max(1)
+        };
+        let pieces = [
+            "\n---\n", "---", "\n%", "...\n", "&a ", "*a", "<<: ", "[", "}", "\"", "'", "|\n", "\t", "\r",
+            "\u{feff}", "null", ": ", "- ",
+        ];
+        let count = std::env::var("POSTHOUSE_TEXTS").map_or(300, |count| count.parse::<usize>().unwrap());
+        for _ in 0..count {
+            let (one, other) = (&texts[random(texts.len())], &texts[random(texts.len())]);
+            let mut text = format!("{one}---\n{other}");
+            for _ in 0..random(6) {
+                let at = text.floor_char_boundary(random(text.len()));
+                let end = text.floor_char_boundary(at + random(12));
+                text.replace_range(at..end, pieces[random(pieces.len())]);
+            }
+            let start = text.floor_char_boundary(random(text.len()));
+            let end = text.floor_char_boundary(start + random(400));
+            super::broken(&text, start..end).unwrap_or_else(|law| panic!("{law}\n{text}"));
+        }
+    }
+}
