@@ -84,7 +84,7 @@ macro_rules! kinds {
                 }
             }
 
-            fn rules(self) -> &'static Rules {
+            pub(crate) fn rules(self) -> &'static Rules {
                 match self {
                     $(Self::$kind => {
                         static RULES: Rules = Rules::new();
@@ -106,6 +106,14 @@ macro_rules! kinds {
             pub fn kind(&self) -> Kind {
                 match self {
                     $(Self::$kind(_) => Kind::$kind),+
+                }
+            }
+
+            /// The object as a raw document.
+            #[must_use]
+            pub fn value(&self) -> Value {
+                match self {
+                    $(Self::$kind(object) => serde_json::to_value(object).unwrap_or_default()),+
                 }
             }
 
@@ -170,13 +178,6 @@ impl Kind {
         schema::defects(self.schema(), document)
     }
 
-    /// Why an API server would refuse a raw document without [`defects`](Self::defects): forms, doubles, and if there are none of these, rules.
-    #[must_use]
-    pub fn breaches(self, document: &Value) -> Vec<Defect> {
-        let breaches = schema::breaches(self.schema(), document);
-        if breaches.is_empty() { self.rules().broken(self.schema(), document) } else { breaches }
-    }
-
     /// The paths of the fields of a raw document that this kind does not have.
     #[must_use]
     pub fn unknown_fields(self, document: &Value) -> Vec<String> {
@@ -214,10 +215,7 @@ impl std::error::Error for UnknownKind {}
 impl Object {
     /// The typed object of a raw document, or everything in which it differs from its schema.
     pub fn read(document: Value) -> Result<Self, ReadError> {
-        let text = |field| document.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let (api_version, kind) = (text("apiVersion"), text("kind"));
-        let known = kind.parse::<Kind>().ok().filter(|_| api_version == API_VERSION);
-        let Some(known) = known else { return Err(ReadError::Foreign { api_version, kind }) };
+        let known = known(&document)?;
         let defects = known.defects(&document);
         if !defects.is_empty() {
             return Err(ReadError::Defects(defects));
@@ -227,15 +225,11 @@ impl Object {
 
     /// The typed object of a raw document that somebody else has held against its schema, as the API server does.
     pub fn read_admitted(document: Value) -> Result<Self, ReadError> {
-        let text = |field| document.get(field).and_then(Value::as_str).unwrap_or_default().to_owned();
-        let (api_version, kind) = (text("apiVersion"), text("kind"));
-        match kind.parse::<Kind>() {
-            Ok(known) if api_version == API_VERSION => Self::typed(known, document),
-            _ => Err(ReadError::Foreign { api_version, kind }),
-        }
+        let known = known(&document)?;
+        Self::typed(known, document)
     }
 
-    fn typed(kind: Kind, document: Value) -> Result<Self, ReadError> {
+    pub(crate) fn typed(kind: Kind, document: Value) -> Result<Self, ReadError> {
         kind.typed(document).map_err(|error| {
             // The schema is as strict as the types, so this is seldom seen; the types know no path, but quote the value.
             ReadError::Defects(vec![Defect {
@@ -244,6 +238,16 @@ impl Object {
                 unknown: false,
             }])
         })
+    }
+}
+
+/// Which kind of ours a raw document is of.
+pub(crate) fn known(document: &Value) -> Result<Kind, ReadError> {
+    let text = |field| document.get(field).and_then(Value::as_str).unwrap_or_default();
+    let (api_version, kind) = (text("apiVersion"), text("kind"));
+    match kind.parse::<Kind>() {
+        Ok(known) if api_version == API_VERSION => Ok(known),
+        _ => Err(ReadError::Foreign { api_version: api_version.to_owned(), kind: kind.to_owned() }),
     }
 }
 

@@ -3,6 +3,7 @@
 //! The API server does this in a cluster; whoever reads files does it with this. It walks the very schema that the custom resource
 //! definition has, so there is one truth. A pattern is checked by the parser of the type that it stands for. Pure.
 
+mod admission;
 mod rules;
 
 use std::{cell::RefCell, collections::HashMap, fmt};
@@ -72,8 +73,7 @@ fn walk(schema: &Value, value: &Value, depth: Depth, path: &mut String, found: &
         found.push(Defect { path: path.to_owned(), message, unknown: false });
     };
     if value.is_null() {
-        // Optional means absent (api.md, Shapes): a field that was emptied by mistake must not silently mean its default.
-        report(path, "is empty: give it a value ({} for an empty block) or leave the field out".to_owned());
+        report(path, "is empty: give it a value, or leave it out".to_owned());
         return;
     }
     if let Some(problem) = wrong_type(schema, value) {

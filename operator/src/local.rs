@@ -33,7 +33,12 @@ use self::{
 };
 use url::Url;
 
-use crate::{Ending, failure::Failure, logging::Format, reader::Reader};
+use crate::{
+    Ending,
+    failure::Failure,
+    logging::Format,
+    reader::{Reader, Reading},
+};
 
 /// The name of the node program.
 const NODE_PROGRAM: &str = "posthouse-node";
@@ -88,7 +93,7 @@ pub(crate) fn run(args: LocalArgs, log_format: Format) -> Result<Ending, Failure
     }
     let settings = Settings { program: node_program()?, listen, ephemeral_ports, nodes, redis, log_format };
     let mut reader = Reader::new(filename);
-    let reading = reader.read()?;
+    let reading = reader.read(&Reading::default())?;
     let folder = state.map_or_else(|| state::default_folder(reader.path()), Ok)?;
     let state = State::take(&folder)?;
     let (manifests, folder) = (reader.path().display().to_string(), state.folder().display().to_string());

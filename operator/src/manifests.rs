@@ -9,7 +9,7 @@ use posthouse_crds::Kind;
 use crate::{
     failure::Failure,
     finding::Finding,
-    reader::{Document, Identity, Reader, Reading},
+    reader::{Identity, Reader, Reading},
 };
 
 /// What a folder of manifests amounts to.
@@ -45,14 +45,10 @@ impl Judged {
     }
 }
 
-/// Reads and judges a folder once, as strictly as an API server would. (A local run goes on with what the compiler can use: an API server refuses
-/// a change and keeps what it has, and files have nothing to go back to.)
+/// Reads and judges a folder once.
 pub(crate) fn judge_folder(path: &Path) -> Result<Judged, Failure> {
-    let reading = Reader::new(path).read()?;
-    let mut judged = judge(&mut Compiler::default(), &reading, &Context::default());
-    judged.findings.extend(reading.documents.values().flat_map(Document::breaches));
-    judged.findings.sort();
-    Ok(judged)
+    let reading = Reader::new(path).read(&Reading::default())?;
+    Ok(judge(&mut Compiler::default(), &reading, &Context::default()))
 }
 
 /// Judges what was read.

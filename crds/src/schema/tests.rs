@@ -44,11 +44,14 @@ fn every_defect_is_reported_not_only_the_first() {
 }
 
 #[test]
-fn an_empty_field_does_not_mean_its_default() {
-    assert_eq!(
-        domain("unknownRecipients: "),
-        ["spec.unknownRecipients: is empty: give it a value ({} for an empty block) or leave the field out"]
-    );
+fn an_empty_field_is_absent_and_an_empty_entry_is_refused() {
+    let admit = |spec: &str| {
+        let text = format!("{DOMAIN}spec: {{gatewayRef: {{name: edge}}, domain: example.com, {spec}}}");
+        Object::admit(serde_yaml::from_str(&text).unwrap()).map_err(|error| error.to_string())
+    };
+    assert_eq!(admit("unknownRecipients: "), admit("description: "));
+    assert_eq!(admit("recipients: {policy: }"), admit("recipients: {}"));
+    assert!(admit("aliases: [null]").unwrap_err().contains("spec.aliases[0]: is empty"));
 }
 
 #[test]

@@ -9,7 +9,7 @@ use std::{
 
 use posthouse_compiler::{Claims, Compilation, Compiler, Context, ObjectKey, Severity};
 use posthouse_config::Snapshot;
-use posthouse_crds::Object;
+use posthouse_crds::{Kind, Object};
 use posthouse_model::Timestamp;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -54,7 +54,7 @@ pub(super) struct Run {
     reader: Reader,
     reading: Reading,
     /// Objects that were not there at the last look, and had been before.
-    missed: BTreeSet<Identity>,
+    missed: BTreeSet<Arc<Identity>>,
     judged: Judged,
     /// What it remembers makes the next look fast.
     compiler: Compiler,
@@ -97,17 +97,17 @@ impl Run {
         let (mut watch, mut hints) = Watch::start(self.reader.path());
         self.begin().await?;
         let mut edits = Edits::default();
-        edits.hint(Instant::now()); // for what was edited between the first reading and the watch
+        edits.look_again(Instant::now()); // for what was edited between the first reading and the watch
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = signals.next() => break,
-                Some(()) = hints.recv() => edits.hint(Instant::now()),
+                Some(hint) = hints.recv() => edits.hint(hint, Instant::now()),
                 () = edits.settled() => {
-                    edits.clear();
-                    watch.mark();
-                    if block_in_place(|| self.follow()) == Look::Again {
+                    let look = block_in_place(|| self.follow());
+                    edits.clear(Instant::now());
+                    if look == Look::Again {
                         edits.look_again(Instant::now() + SECOND_LOOK);
                     }
                 }
@@ -117,8 +117,9 @@ impl Run {
                     }
                 }
                 _ = ticks.tick() => {
-                    if watch.has_changed() {
-                        edits.hint(Instant::now());
+                    watch.keep_up();
+                    if block_in_place(|| self.reader.has_changed()) {
+                        edits.look_again(Instant::now());
                     }
                     if self.is_unfinished {
                         self.apply();
@@ -160,10 +161,9 @@ impl Run {
 
     /// Reads again and acts on it. What is gone from the files is looked for a second time first.
     fn follow(&mut self) -> Look {
-        match self.reader.read() {
+        match self.reader.read(&self.reading) {
             Ok(reading) => {
-                let lost = |identity: &&Identity| !reading.documents.contains_key(*identity);
-                let lost: BTreeSet<_> = self.reading.documents.keys().filter(lost).cloned().collect();
+                let lost = reading.lost(&self.reading);
                 if !lost.is_subset(&self.missed) {
                     self.missed = lost;
                     return Look::Again;
@@ -242,7 +242,7 @@ impl Run {
             Item::Secret(_) | Item::Namespace(_) => false,
         };
         let ignored = self.reading.documents.values().filter(is_ignored).map(|document| Finding {
-            resource: Some(document.identity.clone()),
+            resource: Some((*document.identity).clone()),
             severity: Severity::Warning,
             field: Some("spec.queue.redis".to_owned()),
             reason: "NoEffect".to_owned(),
@@ -295,9 +295,11 @@ fn judge(compiler: &mut Compiler, reading: &Reading, claims: Claims, fleet: &Fle
     manifests::judge(compiler, reading, &Context { claims, previous, now, ..Context::default() })
 }
 
+/// The gateways that there are, those included of which nothing can be read.
 pub(super) fn gateways(reading: &Reading) -> impl Iterator<Item = &ObjectKey> {
     let is_gateway = |document: &&Document| matches!(&document.item, Item::Ours(object) if matches!(**object, Object::MailGateway(_)));
-    reading.documents.values().filter(is_gateway).map(|document| &document.identity.key)
+    let refused = reading.refused.iter().filter(|(kind, _)| *kind == Kind::MailGateway).map(|(_, key)| key);
+    reading.documents.values().filter(is_gateway).map(|document| &document.identity.key).chain(refused)
 }
 
 /// Every gateway of ours that there is, with its snapshot; without one where it is refused as it is written now.

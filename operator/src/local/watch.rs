@@ -1,5 +1,5 @@
-//! Edits of the manifests: a hint that something may have changed, within milliseconds where the system tells, within seconds where it does not.
-//! It watches the file system.
+//! Edits of the manifests: a hint that something may have changed, within milliseconds where the system tells, within seconds where it does not
+//! (the run looks by itself, too). It watches the file system.
 
 use std::{
     ffi::OsString,
@@ -10,58 +10,57 @@ use std::{
 
 use notify::{
     Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher as _,
-    event::{AccessKind, AccessMode},
+    event::{AccessKind, AccessMode, ModifyKind, RenameMode},
 };
 use tokio::sync::mpsc;
 
 use crate::reader::is_manifest;
 
+/// How many hints may wait. One that finds no room says nothing that those before it do not: look.
+const HINTS: usize = 256;
+
+/// Something may have changed.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Hint {
+    /// This file is whole: it came by a rename, or whoever wrote it has closed it.
+    Whole(OsString),
+    /// This file is being written, or is gone and may come back.
+    Unfinished(OsString),
+}
+
 /// Watches one folder (or one file) of manifests.
 #[derive(Debug)]
 pub(super) struct Watch {
     path: PathBuf,
-    hints: mpsc::Sender<()>,
+    hints: mpsc::Sender<Hint>,
     watcher: Option<RecommendedWatcher>,
     /// The folder that is watched: another one may come to lie under its name.
     watched: Option<(u64, u64)>,
-    stamp: Stamp,
 }
-
-/// Enough of a folder to see that it changed.
-type Stamp = Vec<(OsString, u64, i64, i64, u64)>;
 
 impl Watch {
     /// Starts watching; each hint stands for any number of changes.
-    pub(super) fn start(path: &Path) -> (Self, mpsc::Receiver<()>) {
-        let (hints, received) = mpsc::channel(1);
-        let mut watch =
-            Self { path: path.to_owned(), hints, watcher: None, watched: None, stamp: stamp(path) };
+    pub(super) fn start(path: &Path) -> (Self, mpsc::Receiver<Hint>) {
+        let (hints, received) = mpsc::channel(HINTS);
+        let mut watch = Self { path: path.to_owned(), hints, watcher: None, watched: None };
         watch.arm();
         (watch, received)
     }
 
-    /// Looks by itself, now and then: whether something changed without a hint. Not every file system tells of changes.
-    pub(super) fn has_changed(&mut self) -> bool {
+    /// Watches the folder that lies under the name now, if it is another one.
+    pub(super) fn keep_up(&mut self) {
         if self.watched.is_none() || self.watched != identity(self.folder()) {
             self.arm();
         }
-        let stamp = stamp(&self.path);
-        std::mem::replace(&mut self.stamp, stamp) != self.stamp
-    }
-
-    /// What is seen now is what was read now.
-    pub(super) fn mark(&mut self) {
-        self.stamp = stamp(&self.path);
     }
 
     fn arm(&mut self) {
         let hints = self.hints.clone();
         let folder = self.folder().to_owned();
         let made = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            if event.map_or(true, |event| is_worth_a_look(&event)) {
-                // Full means that a hint waits already.
-                let _ = hints.try_send(());
-            }
+            let hint = event.map_or_else(|_| Some(Hint::Whole(OsString::new())), |event| hint(&event));
+            // Full means that hints wait already.
+            hint.map(|hint| hints.try_send(hint));
         });
         let watched = identity(&folder);
         let armed = made.and_then(|mut watcher| {
@@ -92,15 +91,24 @@ impl Watch {
     }
 }
 
-/// Our own reading is no change; what is no manifest may still be a link that manifests lie behind (a mounted `ConfigMap`).
-fn is_worth_a_look(event: &Event) -> bool {
-    match event.kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write)) => true,
-        EventKind::Access(_) => false,
-        _ => event.paths.is_empty() || event.paths.iter().any(|path| is_relevant(path)),
-    }
+/// What an event says, if it is worth a look. Our own reading is no change.
+fn hint(event: &Event) -> Option<Hint> {
+    let Some(path) = event.paths.last() else { return Some(Hint::Whole(OsString::new())) };
+    let is_of_manifest = path.file_name().is_some_and(is_manifest);
+    let name = path.file_name().unwrap_or_default().to_owned();
+    let hint = match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write))
+        // Of a rename, the last path is the new name: what comes so is all there.
+        | EventKind::Modify(ModifyKind::Name(RenameMode::To | RenameMode::Both) | ModifyKind::Metadata(_)) => Hint::Whole(name),
+        EventKind::Access(_) => return None,
+        // The file from which another one was made by renaming it.
+        EventKind::Modify(ModifyKind::Name(RenameMode::From)) | EventKind::Remove(_) if !is_of_manifest => Hint::Whole(name),
+        _ => Hint::Unfinished(name),
+    };
+    is_relevant(path).then_some(hint)
 }
 
+/// What is no manifest may still be a link that manifests lie behind (a mounted `ConfigMap`).
 fn is_relevant(path: &Path) -> bool {
     path.file_name().is_none_or(|name| is_manifest(name) || name.as_encoded_bytes().starts_with(b".."))
         || path.extension().is_none()
@@ -110,37 +118,34 @@ fn identity(path: &Path) -> Option<(u64, u64)> {
     fs::metadata(path).ok().map(|metadata| (metadata.dev(), metadata.ino()))
 }
 
-fn stamp(path: &Path) -> Stamp {
-    let of_file = |path: &Path| {
-        let metadata = fs::metadata(path).ok()?;
-        let name = path.file_name().unwrap_or_default().to_owned();
-        Some((name, metadata.ino(), metadata.mtime(), metadata.mtime_nsec(), metadata.len()))
-    };
-    let mut stamp: Stamp = match fs::read_dir(path) {
-        Ok(entries) => entries
-            .flatten()
-            .filter(|entry| is_manifest(&entry.file_name()))
-            .filter_map(|entry| of_file(&entry.path()))
-            .collect(),
-        Err(_) => of_file(path).into_iter().collect(),
-    };
-    stamp.sort();
-    stamp
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    /// Hints until one says that this file is whole.
+    async fn until_whole(hints: &mut mpsc::Receiver<Hint>, name: &str) -> Vec<Hint> {
+        let mut before = Vec::new();
+        loop {
+            match hints.recv().await.unwrap() {
+                Hint::Whole(whole) if whole == name => return before,
+                other => before.push(other),
+            }
+        }
+    }
+
     #[tokio::test]
-    async fn an_edit_in_any_manner_is_a_hint() {
+    async fn a_file_is_whole_when_it_is_closed_and_when_it_comes_by_a_rename() {
         let folder = tempfile::tempdir().unwrap();
         let (watch, mut hints) = Watch::start(folder.path());
         fs::write(folder.path().join("a.yaml"), "a").unwrap();
-        hints.recv().await.unwrap();
-        fs::write(folder.path().join(".a.yaml.new"), "b").unwrap();
-        fs::rename(folder.path().join(".a.yaml.new"), folder.path().join("a.yaml")).unwrap();
-        hints.recv().await.unwrap();
+        let before = until_whole(&mut hints, "a.yaml").await;
+        assert_eq!(before.first(), Some(&Hint::Unfinished("a.yaml".into())));
+        for temporary in [".a.yaml.new", ".tmp4Zb1x"] {
+            fs::write(folder.path().join(temporary), "b").unwrap();
+            fs::rename(folder.path().join(temporary), folder.path().join("a.yaml")).unwrap();
+            let before = until_whole(&mut hints, "a.yaml").await;
+            assert!(!before.contains(&Hint::Unfinished("a.yaml".into())), "{before:?}");
+        }
         drop(watch);
     }
 
@@ -148,13 +153,11 @@ mod tests {
     async fn reading_is_no_change() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("a.yaml"), "a").unwrap();
-        let (mut watch, mut hints) = Watch::start(folder.path());
+        let (_watch, mut hints) = Watch::start(folder.path());
         fs::read(folder.path().join("a.yaml")).unwrap();
-        assert!(!watch.has_changed());
         // A change that is told afterwards is the first that is told.
         fs::write(folder.path().join("b.yaml"), "b").unwrap();
-        hints.recv().await.unwrap();
-        assert!(watch.has_changed() && !watch.has_changed());
+        assert_eq!(hints.recv().await, Some(Hint::Unfinished("b.yaml".into())));
     }
 
     #[tokio::test]
@@ -166,7 +169,7 @@ mod tests {
         fs::rename(&folder, parent.path().join("old")).unwrap();
         fs::create_dir(&folder).unwrap();
         while hints.try_recv().is_ok() {}
-        let _ = watch.has_changed();
+        watch.keep_up();
         fs::write(folder.join("a.yaml"), "a").unwrap();
         hints.recv().await.unwrap();
     }

@@ -5,11 +5,14 @@ use std::{fmt, sync::Arc};
 use k8s_openapi::api::core::v1::{Namespace, Secret};
 use posthouse_compiler::{ObjectKey, Severity};
 use posthouse_crds::{API_VERSION, GROUP, Kind, Object, ReadError};
+use serde_json::{Map, Value};
 
 use super::{
+    lines::Lines,
     metadata,
     node::{Content, Node},
     secret,
+    yaml::SyntaxError,
 };
 use crate::finding::{Finding, Place};
 
@@ -18,6 +21,9 @@ const DEFAULT_NAMESPACE: &str = "default";
 
 /// The longest list of objects within lists: `kind: List` inside `kind: List` is nothing that kubectl writes.
 const MAX_LIST_DEPTH: usize = 3;
+
+/// The fields of a namespace.
+const OF_NAMESPACE: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
 
 /// What an object is called: two documents with one identity describe one object.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -38,13 +44,15 @@ impl fmt::Display for Identity {
     }
 }
 
-/// An object, and where it stands.
+/// An object, and where it stands. What did not change from one reading to the next is the same object, not only an equal one.
 #[derive(Clone, Debug)]
 pub(crate) struct Document {
-    pub(crate) identity: Identity,
+    pub(crate) identity: Arc<Identity>,
     pub(crate) item: Item,
     pub(crate) file: Arc<str>,
-    node: Arc<Node>,
+    lines: Arc<Lines>,
+    /// How many lines lie before those that are counted.
+    offset: usize,
 }
 
 /// What a document describes.
@@ -61,40 +69,95 @@ pub(crate) enum Item {
 impl Document {
     /// Where a field of the object stands, or what is nearest above it.
     pub(crate) fn place(&self, field: Option<&str>) -> Place {
-        let line = self.node.line_of(field.unwrap_or_default());
+        let line = self.lines.of_field(field.unwrap_or_default()).saturating_add(self.offset);
         Place { file: Arc::clone(&self.file), line: Some(line) }
     }
 
-    /// Why an API server would not let it in.
-    pub(crate) fn breaches(&self) -> Vec<Finding> {
-        let Item::Ours(object) = &self.item else { return Vec::new() };
-        let breaches = object.kind().breaches(&self.node.value());
-        let finding = |breach: posthouse_crds::Defect| Finding {
-            resource: Some(self.identity.clone()),
-            severity: Severity::Error,
-            place: Some(self.place(Some(&breach.path))),
-            field: Some(breach.path),
-            reason: "InvalidValue".to_owned(),
-            message: breach.message,
+    /// What an API server would say to this change of an object that it has: some fields are as they were made.
+    pub(super) fn refused_changes(&self, before: &Self) -> Vec<Finding> {
+        let refused = match (&self.item, &before.item) {
+            (Item::Ours(now), Item::Ours(before)) if !Arc::ptr_eq(now, before) => now.refused_changes(before),
+            (Item::Secret(now), Item::Secret(before)) if !Arc::ptr_eq(now, before) => {
+                secret::refused_changes(now, before)
+            }
+            _ => Vec::new(),
         };
-        breaches.into_iter().map(finding).collect()
+        let finding = |posthouse_crds::Defect { path, message, .. }| Finding {
+            resource: Some((*self.identity).clone()),
+            severity: Severity::Error,
+            place: Some(self.place(Some(&path))),
+            field: Some(path),
+            reason: "InvalidValue".to_owned(),
+            message,
+        };
+        refused.into_iter().map(finding).collect()
     }
 }
 
-/// What was made of one document.
+/// What was made of a document, or of several.
 #[derive(Debug, Default)]
 pub(super) struct Outcome {
     pub(super) documents: Vec<Document>,
     pub(super) findings: Vec<Finding>,
     /// The objects that were described wrongly: what was known of them before stays.
-    pub(super) refused: Vec<Identity>,
+    pub(super) refused: Vec<Arc<Identity>>,
     /// Whether something was refused that does not tell which object it is.
     pub(super) has_nameless: bool,
+}
+
+impl Outcome {
+    /// Adds what was made of a part that stands behind so many lines.
+    pub(super) fn extend_with(&mut self, part: &Self, lines: usize) {
+        let Self { documents, findings, refused, has_nameless } = part;
+        let documents = documents.iter().cloned();
+        self.documents
+            .extend(documents.map(|document| Document { offset: document.offset + lines, ..document }));
+        self.findings.extend(findings.iter().cloned().map(|mut finding| {
+            if let Some(line) = finding.place.as_mut().and_then(|place| place.line.as_mut()) {
+                *line += lines;
+            }
+            finding
+        }));
+        self.refused.extend(refused.iter().cloned());
+        self.has_nameless |= has_nameless;
+    }
 }
 
 /// Reads one document into its objects.
 pub(super) fn read(file: &Arc<str>, node: Node, outcome: &mut Outcome) {
     Reading { file, outcome }.document(node, 0);
+}
+
+/// Tells of a document that cannot be read, as far as it could.
+pub(super) fn refuse(file: &Arc<str>, error: SyntaxError, outcome: &mut Outcome) {
+    let SyntaxError { line, message, before } = error;
+    let identity = identity(&Node::block(line, before));
+    outcome.refused.extend(identity.clone().map(Arc::new));
+    // More may have been meant to stand there than is known.
+    outcome.has_nameless = true;
+    outcome.findings.push(Finding {
+        resource: identity,
+        severity: Severity::Error,
+        field: None,
+        reason: "InvalidYaml".to_owned(),
+        message,
+        place: Some(Place { file: Arc::clone(file), line: Some(line) }),
+    });
+}
+
+/// Which object a document describes, if it is of a kind that is read and has a name.
+fn identity(node: &Node) -> Option<Identity> {
+    let kind = node.text("kind")?;
+    let has_namespace = match node.text("apiVersion")? {
+        "v1" if kind == "Namespace" => false,
+        "v1" if kind == "Secret" => true,
+        API_VERSION if kind.parse::<Kind>().is_ok() => true,
+        _ => return None,
+    };
+    let metadata = &node.field("metadata")?.value;
+    let text = |field| metadata.text(field).filter(|text| !text.is_empty());
+    let namespace = if has_namespace { text("namespace").unwrap_or(DEFAULT_NAMESPACE) } else { "" };
+    Some(Identity { kind: kind.to_owned(), key: ObjectKey::new(namespace, text("name")?) })
 }
 
 struct Reading<'a> {
@@ -121,17 +184,25 @@ impl Reading<'_> {
         let (api_version, kind) = (text("apiVersion"), text("kind"));
         match (api_version.as_str(), kind.as_str()) {
             ("v1", "List") => self.list(node, depth),
-            ("v1", "Secret") => self.known(node, &kind, Some(DEFAULT_NAMESPACE), |node| {
-                let value = node.value();
-                secret::read(&value).map(|secret| Item::Secret(Arc::new(secret)))
-            }),
-            ("v1", "Namespace") => self.known(node, &kind, None, |node| {
-                let namespace = serde_json::from_value(node.value());
+            ("v1", "Secret") => {
+                self.known(&node, |value| secret::read(&value).map(|secret| Item::Secret(Arc::new(secret))));
+            }
+            ("v1", "Namespace") => self.known(&node, |value| {
+                let fields = value.as_object().into_iter().flat_map(Map::keys);
+                let unknown = fields.filter(|name| !OF_NAMESPACE.contains(&name.as_str()));
+                let message =
+                    || format!("there is no such field; the fields here are {}", OF_NAMESPACE.join(", "));
+                let unknown: Vec<_> =
+                    unknown.map(|name| Defect::new(name, "UnknownField", message())).collect();
+                if !unknown.is_empty() {
+                    return Err(unknown);
+                }
+                let namespace = serde_json::from_value(value);
                 namespace
                     .map(|namespace| Item::Namespace(Arc::new(namespace)))
                     .map_err(|error| vec![Defect::new("metadata", "InvalidValue", error.to_string())])
             }),
-            (version, _) if version.split('/').next() == Some(GROUP) => self.ours(node, version, &kind),
+            (version, _) if version.split('/').next() == Some(GROUP) => self.ours(&node, version, &kind),
             _ => {
                 let place = Some(self.place(node.line_of("kind")));
                 self.outcome.findings.push(Finding {
@@ -173,7 +244,7 @@ impl Reading<'_> {
         }
     }
 
-    fn ours(&mut self, node: Node, version: &str, kind: &str) {
+    fn ours(&mut self, node: &Node, version: &str, kind: &str) {
         if version != API_VERSION {
             let message = format!("there is no version {version} of this group: write {API_VERSION}");
             self.refuse_nameless(node.line_of("apiVersion"), Some("apiVersion"), "UnknownVersion", &message);
@@ -184,7 +255,7 @@ impl Reading<'_> {
             self.refuse_nameless(node.line_of("kind"), Some("kind"), "UnknownKind", &message);
             return;
         }
-        self.known(node, kind, Some(DEFAULT_NAMESPACE), |node| match Object::read(node.value()) {
+        self.known(node, |value| match Object::admit(value) {
             Ok(object) => Ok(Item::Ours(Arc::new(object))),
             Err(ReadError::Defects(defects)) => Err(defects
                 .into_iter()
@@ -200,22 +271,10 @@ impl Reading<'_> {
     }
 
     /// An object of a kind that is read: its metadata, then `read`.
-    fn known(
-        &mut self,
-        node: Node,
-        kind: &str,
-        default_namespace: Option<&str>,
-        read: impl FnOnce(&Node) -> Result<Item, Vec<Defect>>,
-    ) {
-        let mut defects = metadata::defects(&node);
-        let metadata_node = node.field("metadata").map(|field| &field.value);
-        let text = |field| metadata_node.and_then(|node| node.text(field)).filter(|text| !text.is_empty());
-        let namespace = default_namespace.map(|default| text("namespace").unwrap_or(default));
-        let identity = text("name").map(|name| Identity {
-            kind: kind.to_owned(),
-            key: ObjectKey::new(namespace.unwrap_or_default(), name),
-        });
-        let item = match read(&node) {
+    fn known(&mut self, node: &Node, read: impl FnOnce(Value) -> Result<Item, Vec<Defect>>) {
+        let mut defects = metadata::defects(node);
+        let identity = identity(node);
+        let item = match read(metadata::normal(node.value())) {
             Ok(item) => Some(item),
             Err(more) => {
                 defects.extend(more);
@@ -225,8 +284,9 @@ impl Reading<'_> {
         match (identity, item) {
             (Some(identity), Some(item)) if defects.is_empty() => {
                 let item = item.in_namespace(&identity.key.namespace);
-                let (file, node) = (Arc::clone(self.file), Arc::new(node));
-                self.outcome.documents.push(Document { identity, item, file, node });
+                let (identity, lines) = (Arc::new(identity), Arc::new(Lines::of(node)));
+                let file = Arc::clone(self.file);
+                self.outcome.documents.push(Document { identity, item, file, lines, offset: 0 });
             }
             (identity, _) => {
                 let resource = identity.clone();
@@ -244,7 +304,7 @@ impl Reading<'_> {
                     });
                 }
                 match identity {
-                    Some(identity) => self.outcome.refused.push(identity),
+                    Some(identity) => self.outcome.refused.push(Arc::new(identity)),
                     None => self.outcome.has_nameless = true,
                 }
             }

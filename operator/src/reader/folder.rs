@@ -2,33 +2,79 @@
 
 use std::{
     ffi::OsStr,
-    fs::{self, File},
+    fs::File,
     io::{self, Read as _},
+    os::unix::ffi::OsStrExt as _,
     path::{Path, PathBuf},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat, open, stat, statat};
 
 /// The most octets of one file: several times what an API server takes in one object, and room for a List.
 pub(super) const MAX_FILE: usize = 32 * 1024 * 1024;
 
-/// The most files that are read: a folder with more is not one of manifests.
-pub(super) const MAX_FILES: usize = 10_000;
+/// The most files that are read: several times what one gateway is made for, one domain to a file.
+pub(super) const MAX_FILES: usize = 50_000;
+
+/// Enough of a file to see that it changed. What a link leads to is meant, not the link: a mounted `ConfigMap` is made of links.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Stamp {
+    place: (u64, u64),
+    modified: (i64, i64),
+    changed: (i64, i64),
+    size: i64,
+}
+
+/// So much older than the moment of reading must a stamp be to say that nothing came after: clocks of file systems tick in steps, some of whole
+/// seconds, and within one step a file may be written twice. (As `git` does it with its index.)
+const STEP: Duration = Duration::from_secs(2);
+
+impl Stamp {
+    fn of(stat: &Stat) -> Self {
+        #[allow(clippy::useless_conversion, clippy::cast_possible_wrap)]
+        // their types differ from system to system
+        Self {
+            place: (stat.st_dev.into(), stat.st_ino.into()),
+            modified: (stat.st_mtime.into(), stat.st_mtime_nsec as i64),
+            changed: (stat.st_ctime.into(), stat.st_ctime_nsec as i64),
+            size: stat.st_size.into(),
+        }
+    }
+
+    /// Whether a file that is read from now on and has this stamp later was not written meanwhile.
+    pub(super) fn is_settled(&self, now: SystemTime) -> bool {
+        let settled =
+            now.checked_sub(STEP).and_then(|at| at.duration_since(UNIX_EPOCH).ok()).unwrap_or_default();
+        let settled = i64::try_from(settled.as_secs()).unwrap_or(i64::MAX);
+        self.modified.0 < settled && self.changed.0 < settled
+    }
+}
 
 /// The manifests under a path, in the order of their names: those in a folder (not in folders below, as with `kubectl -f`), or the file itself.
-pub(super) fn manifests(path: &Path) -> io::Result<Vec<PathBuf>> {
-    if fs::metadata(path)?.is_file() {
-        return Ok(vec![path.to_owned()]);
+pub(super) fn manifests(path: &Path) -> io::Result<Vec<(PathBuf, Stamp)>> {
+    let stat = stat(path)?;
+    if FileType::from_raw_mode(stat.st_mode).is_file() {
+        return Ok(vec![(path.to_owned(), Stamp::of(&stat))]);
     }
+    let folder = open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
     let mut files = Vec::new();
-    for entry in fs::read_dir(path)? {
-        let file = entry?.path();
-        if file.file_name().is_some_and(is_manifest) && !file.is_dir() {
-            files.push(file);
+    for entry in Dir::read_from(&folder)? {
+        let entry = entry?;
+        let name = OsStr::from_bytes(entry.file_name().to_bytes());
+        if entry.file_type().is_dir() || !is_manifest(name) {
+            continue;
+        }
+        // What was taken away meanwhile, or is a link to nothing, is no manifest.
+        let Ok(stat) = statat(&folder, entry.file_name(), AtFlags::empty()) else { continue };
+        if !FileType::from_raw_mode(stat.st_mode).is_dir() {
+            files.push((path.join(name), Stamp::of(&stat)));
         }
         if files.len() > MAX_FILES {
             return Err(io::Error::other(format!("it has more than {MAX_FILES} manifests; split it")));
         }
     }
-    files.sort();
+    files.sort_unstable_by(|(one, _), (other, _)| one.as_os_str().cmp(other.as_os_str()));
     Ok(files)
 }
 
@@ -60,6 +106,15 @@ pub(super) fn text(file: &Path) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stamp_is_trusted_once_it_is_older_than_the_steps_of_clocks() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.yaml"), "a").unwrap();
+        let (_, stamp) = manifests(folder.path()).unwrap().remove(0);
+        let now = SystemTime::now();
+        assert!(!stamp.is_settled(now) && stamp.is_settled(now + 2 * STEP));
+    }
 
     #[test]
     fn what_editors_leave_is_no_manifest() {

@@ -24,6 +24,15 @@ pub(super) struct Field {
 }
 
 impl Node {
+    /// A block of these fields.
+    pub(super) fn block(line: usize, fields: Vec<Field>) -> Self {
+        Self { line, content: Content::Block(fields) }
+    }
+
+    pub(super) fn is_null(&self) -> bool {
+        matches!(self.content, Content::Scalar(Value::Null))
+    }
+
     /// The value without its lines.
     pub(super) fn value(&self) -> Value {
         match &self.content {

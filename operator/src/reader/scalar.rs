@@ -21,6 +21,12 @@ pub(super) fn resolve(text: &str) -> Value {
     integer(&plain).or_else(|| float(&plain)).map_or_else(|| Value::String(text.to_owned()), Value::Number)
 }
 
+/// Whether kubectl makes a number of an unquoted scalar that JSON does not have: it refuses the document then.
+pub(super) fn is_no_number_of_json(text: &str) -> bool {
+    let infinite = text.strip_prefix(['-', '+']).unwrap_or(text);
+    matches!(infinite, ".inf" | ".Inf" | ".INF") || matches!(text, ".nan" | ".NaN" | ".NAN")
+}
+
 /// The value of a scalar with a tag of the core schema, or nothing where the text does not fit it.
 pub(super) fn tagged(kind: &str, text: &str) -> Option<Value> {
     match (kind, resolve(text)) {

@@ -21,50 +21,186 @@ pub(super) const MAX_VALUES: usize = 1_000_000;
 const MAX_BROKEN: usize = 100;
 
 /// Why a document is none.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct SyntaxError {
     pub(super) line: usize,
     pub(super) message: String,
+    /// What was read of the document before: its `kind` and `metadata` mostly, so that it is known whose words these are.
+    pub(super) before: Vec<Field>,
+}
+
+impl SyntaxError {
+    fn new(line: usize, message: impl Into<String>) -> Self {
+        Self { line, message: message.into(), before: Vec::new() }
+    }
 }
 
 /// The documents of a text, empty ones left out.
+#[cfg(test)]
 pub(super) fn documents(text: &str) -> Vec<Result<Node, SyntaxError>> {
-    let mut options = Options::default();
-    options.set_emit_comments(false);
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let parser = Parser::new_from_str_with_options(text, options);
-    let mut reading = Reading { parser, anchors: HashMap::new(), values: 0 };
+    let mut parts = Parts::of(text);
     let mut documents = Vec::new();
-    let mut broken = 0;
-    loop {
-        match reading.next_document() {
-            Ok(None) => return documents,
-            Ok(Some(Node { content: Content::Scalar(Value::Null), .. })) => {}
-            Ok(Some(node)) => documents.push(Ok(node)),
-            Err(error) => {
-                documents.push(Err(error));
-                broken += 1;
-                let is_over = broken >= MAX_BROKEN || reading.values > MAX_VALUES;
-                if is_over || !reading.parser.proceed_next_document().unwrap_or(false) {
-                    return documents;
+    while let Some(part) = parts.read() {
+        documents.extend(part.documents);
+    }
+    documents
+}
+
+/// A text from one explicit start of a document (`---`) to the next: what lies between two of them means the same wherever it stands, so that
+/// whoever knows it from an earlier reading need not parse it again.
+#[derive(Debug)]
+pub(super) struct Parts<'t> {
+    rest: &'t str,
+    /// How many lines lie before the rest.
+    line: usize,
+    /// Directives (`%TAG`) reach over the start of the document that follows: with them all is one part.
+    is_divisible: bool,
+    cost: Cost,
+}
+
+/// What a text has used up of what one file may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Cost {
+    values: usize,
+    broken: usize,
+}
+
+/// What was read of one part.
+#[derive(Debug)]
+pub(super) struct Part<'t> {
+    /// Exactly what was read.
+    pub(super) text: &'t str,
+    /// Whether another one follows: what ends with the file may mean something else when it goes on.
+    pub(super) is_followed: bool,
+    /// Its documents, empty ones left out. Lines count from its own beginning.
+    pub(super) documents: Vec<Result<Node, SyntaxError>>,
+    pub(super) cost: Cost,
+}
+
+impl<'t> Parts<'t> {
+    pub(super) fn of(text: &'t str) -> Self {
+        let rest = text.strip_prefix('\u{feff}').unwrap_or(text);
+        let has_directive = |line_end: &str| rest.contains(line_end);
+        let is_divisible = !(rest.starts_with('%') || has_directive("\n%") || has_directive("\r%"));
+        Self { rest, line: 0, is_divisible, cost: Cost::default() }
+    }
+
+    /// How many lines lie before what comes next.
+    pub(super) fn line(&self) -> usize {
+        self.line
+    }
+
+    /// The text that looks like the next part, and whether another one seems to follow. It is a guess, and true if a part of this very text was
+    /// read before: the parser goes from left to right, and found its end there.
+    pub(super) fn guess(&self) -> Option<(&'t str, bool)> {
+        if !self.is_divisible || self.rest.is_empty() {
+            return None;
+        }
+        let mut from = 0;
+        while let Some(found) = self.rest.get(from..).and_then(|rest| rest.find("\n---")) {
+            let end = from + found + 1;
+            let (part, after) = self.rest.split_at_checked(end)?;
+            let after = after.strip_prefix("---").unwrap_or(after);
+            if after.is_empty() || after.starts_with([' ', '\t', '\n', '\r']) {
+                return Some((part, true));
+            }
+            from = end;
+        }
+        Some((self.rest, false))
+    }
+
+    /// Goes on behind a part that is known from before.
+    pub(super) fn skip(&mut self, text: &str, cost: Cost) {
+        self.cost.values += cost.values;
+        self.cost.broken += cost.broken;
+        self.advance(text.len());
+    }
+
+    /// Parses the next part; nothing if there is none, or the file has used up what it may.
+    pub(super) fn read(&mut self) -> Option<Part<'t>> {
+        if self.rest.is_empty() || self.cost.is_spent() {
+            return None;
+        }
+        let mut options = Options::default();
+        options.set_emit_comments(false);
+        let parser = Parser::new_from_str_with_options(self.rest, options);
+        let before = self.cost;
+        let mut reading = Reading {
+            parser,
+            anchors: HashMap::new(),
+            cost: before,
+            is_divisible: self.is_divisible,
+            end: None,
+            depth: 0,
+            header: Vec::new(),
+        };
+        let mut documents = Vec::new();
+        loop {
+            match reading.next_document() {
+                Ok(None) => break,
+                Ok(Some(Node { content: Content::Scalar(Value::Null), .. })) => {}
+                Ok(Some(node)) => documents.push(Ok(node)),
+                Err(mut error) => {
+                    error.before = std::mem::take(&mut reading.header);
+                    documents.push(Err(error));
+                    reading.cost.broken += 1;
+                    if reading.cost.is_spent() || !reading.parser.proceed_next_document().unwrap_or(false) {
+                        break;
+                    }
                 }
             }
         }
+        let (end, after) = (reading.end, reading.cost);
+        self.cost = after;
+        let text = end.and_then(|end| self.rest.get(..end)).unwrap_or(self.rest);
+        let is_followed = text.len() < self.rest.len();
+        self.advance(text.len());
+        let cost = Cost { values: after.values - before.values, broken: after.broken - before.broken };
+        Some(Part { text, is_followed, documents, cost })
+    }
+
+    fn advance(&mut self, length: usize) {
+        let (done, rest) = self.rest.split_at_checked(length).unwrap_or((self.rest, ""));
+        self.line += done.bytes().filter(|octet| *octet == b'\n').count();
+        self.rest = rest;
+    }
+}
+
+impl Cost {
+    fn is_spent(self) -> bool {
+        self.broken >= MAX_BROKEN || self.values > MAX_VALUES
     }
 }
 
 struct Reading<'t> {
     parser: Parser<'t, StrInput<'t>>,
     anchors: HashMap<usize, Node>,
-    values: usize,
+    cost: Cost,
+    is_divisible: bool,
+    /// Where the next part begins, once that is seen.
+    end: Option<usize>,
+    depth: usize,
+    /// What the document says of itself, as far as it is read.
+    header: Vec<Field>,
 }
+
+/// The fields by which a document tells which object it describes.
+const HEADER: [&str; 3] = ["apiVersion", "kind", "metadata"];
 
 impl<'t> Reading<'t> {
     fn next_document(&mut self) -> Result<Option<Node>, SyntaxError> {
         self.anchors.clear();
+        self.header.clear();
+        self.depth = 0;
         loop {
             match self.next_event()? {
                 None | Some((Event::StreamEnd, _)) => return Ok(None),
+                Some((Event::DocumentStart(true, _), span)) if self.is_divisible => {
+                    self.end = span.start.byte_offset().filter(|offset| *offset > 0);
+                    if self.end.is_some() {
+                        return Ok(None);
+                    }
+                }
                 Some((Event::StreamStart | Event::DocumentStart(..) | Event::DocumentEnd, _)) => {}
                 Some((event, span)) => return self.node(event, span).map(Some),
             }
@@ -72,19 +208,16 @@ impl<'t> Reading<'t> {
     }
 
     fn next_event(&mut self) -> Result<Option<(Event<'t>, Span)>, SyntaxError> {
-        self.parser.next_event().transpose().map_err(|error: ScanError| SyntaxError {
-            line: error.marker().line(),
-            message: format!(
-                "this is no YAML: {}; correct it from here on, or from just before",
-                error.info()
-            ),
+        self.parser.next_event().transpose().map_err(|error: ScanError| {
+            let why = error.info();
+            let message = format!("this is no YAML: {why}; correct it from here on, or from just before");
+            SyntaxError::new(error.marker().line(), message)
         })
     }
 
     /// The event within a collection; the parser ends none without its end.
     fn expect_event(&mut self) -> Result<(Event<'t>, Span), SyntaxError> {
-        self.next_event()?
-            .ok_or_else(|| SyntaxError { line: 0, message: "the file ends too early".to_owned() })
+        self.next_event()?.ok_or_else(|| SyntaxError::new(0, "the file ends too early"))
     }
 
     fn node(&mut self, event: Event<'t>, span: Span) -> Result<Node, SyntaxError> {
@@ -105,14 +238,14 @@ impl<'t> Reading<'t> {
             Event::Alias(anchor) => {
                 let Some(named) = self.anchors.get(&anchor) else {
                     let message = "the alias stands inside what it names: write it out".to_owned();
-                    return Err(SyntaxError { line, message });
+                    return Err(SyntaxError::new(line, message));
                 };
                 let (named, size) = (named.clone(), named.size());
                 self.count(size, line)?;
                 // The copy is where the alias stands; what is inside it is where it was written.
                 return Ok(Node { line, content: named.content });
             }
-            _ => return Err(SyntaxError { line, message: "there is no value here: write one".to_owned() }),
+            _ => return Err(SyntaxError::new(line, "there is no value here: write one")),
         };
         let node = Node { line, content };
         if anchor != 0 {
@@ -124,9 +257,13 @@ impl<'t> Reading<'t> {
 
     fn items(&mut self) -> Result<Vec<Node>, SyntaxError> {
         let mut items = Vec::new();
+        self.depth += 1;
         loop {
             match self.expect_event()? {
-                (Event::SequenceEnd, _) => return Ok(items),
+                (Event::SequenceEnd, _) => {
+                    self.depth -= 1;
+                    return Ok(items);
+                }
                 (event, span) => items.push(self.node(event, span)?),
             }
         }
@@ -136,6 +273,7 @@ impl<'t> Reading<'t> {
         let mut fields: Vec<Field> = Vec::new();
         let mut lines: HashMap<String, usize> = HashMap::new();
         let mut merged = Vec::new();
+        self.depth += 1;
         loop {
             let (event, span) = match self.expect_event()? {
                 (Event::MappingEnd, _) => break,
@@ -153,10 +291,14 @@ impl<'t> Reading<'t> {
             let name = key_name(key)?;
             if let Some(first) = lines.insert(name.clone(), line) {
                 let message = format!("{name} is given twice, first in line {first}: keep one");
-                return Err(SyntaxError { line, message });
+                return Err(SyntaxError::new(line, message));
+            }
+            if self.depth == 1 && HEADER.contains(&name.as_str()) {
+                self.header.push(Field { name: name.clone(), line, value: value.clone() });
             }
             fields.push(Field { name, line, value });
         }
+        self.depth -= 1;
         // A field of the block itself counts before a merged one, and an earlier source before a later one.
         for field in merged {
             if !lines.contains_key(&field.name) {
@@ -168,11 +310,11 @@ impl<'t> Reading<'t> {
     }
 
     fn count(&mut self, values: usize, line: usize) -> Result<(), SyntaxError> {
-        self.values += values;
-        if self.values > MAX_VALUES {
+        self.cost.values += values;
+        if self.cost.values > MAX_VALUES {
             let message =
                 format!("the file has more than {MAX_VALUES} values: split it, or use fewer aliases");
-            return Err(SyntaxError { line, message });
+            return Err(SyntaxError::new(line, message));
         }
         Ok(())
     }
@@ -185,14 +327,17 @@ fn scalar_value(
     line: usize,
 ) -> Result<Value, SyntaxError> {
     match tag {
+        None if style == ScalarStyle::Plain && scalar::is_no_number_of_json(text) => Err(SyntaxError::new(
+            line,
+            format!("JSON, and so Kubernetes, has no number {text}: put it in quotes"),
+        )),
         None if style == ScalarStyle::Plain => Ok(scalar::resolve(text)),
         None => Ok(Value::String(text.to_owned())),
         Some(tag) => {
             let kind = tag.core_suffix().ok_or_else(|| foreign_tag(tag, line))?;
-            scalar::tagged(kind, text).ok_or_else(|| SyntaxError {
-                line,
-                message: format!("the value does not fit its tag !!{kind}: correct it, or leave the tag out"),
-            })
+            let message =
+                || format!("the value does not fit its tag !!{kind}: correct it, or leave the tag out");
+            scalar::tagged(kind, text).ok_or_else(|| SyntaxError::new(line, message()))
         }
     }
 }
@@ -205,7 +350,7 @@ fn refuse_foreign_tag(tag: Option<&Tag>, own: &str, line: usize) -> Result<(), S
 }
 
 fn foreign_tag(tag: &Tag, line: usize) -> SyntaxError {
-    SyntaxError { line, message: format!("the tag {} means nothing here: leave it out", tag.original()) }
+    SyntaxError::new(line, format!("the tag {} means nothing here: leave it out", tag.original()))
 }
 
 /// A key as kubectl makes JSON of it.
@@ -214,16 +359,14 @@ fn key_name(key: Node) -> Result<String, SyntaxError> {
         Content::Scalar(Value::String(text)) => Ok(text),
         Content::Scalar(value @ (Value::Bool(_) | Value::Number(_))) => Ok(value.to_string()),
         Content::Scalar(_) | Content::List(_) | Content::Block(_) => {
-            Err(SyntaxError { line: key.line, message: "a field's name is a text: correct it".to_owned() })
+            Err(SyntaxError::new(key.line, "a field's name is a text: correct it"))
         }
     }
 }
 
 fn merge_sources(value: Node) -> Result<Vec<Field>, SyntaxError> {
-    let refused = |line| SyntaxError {
-        line,
-        message: "`<<` takes a block of fields, or a list of them: correct it".to_owned(),
-    };
+    let refused =
+        |line| SyntaxError::new(line, "`<<` takes a block of fields, or a list of them: correct it");
     match value.content {
         Content::Block(fields) => Ok(fields),
         Content::List(items) => {

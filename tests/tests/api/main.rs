@@ -9,6 +9,7 @@
 )]
 
 mod mutation;
+mod sizes;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -147,23 +148,31 @@ fn the_reader_agrees_with_the_server_about_mutated_examples() {
     for round in 0..number("POSTHOUSE_MUTATIONS").unwrap_or(200) {
         let mut document = examples[random.random_range(0..examples.len())].clone();
         document["metadata"]["name"] = "mutated".into();
-        let change = mutation::mutate(&mut document["spec"], &mut random);
-        fs::write(&file, serde_json::to_vec_pretty(&document).unwrap()).unwrap();
+        let change = if document["kind"] == "Secret" || random.random_range(0..8) == 0 {
+            mutation::mutate_but_kind(&mut document, &mut random)
+        } else {
+            mutation::mutate(&mut document["spec"], &mut random)
+        };
+        if document.is_null() {
+            continue; // no document at all, which kubectl has nothing to say to
+        }
+        let kind = document["kind"].clone();
+        if random.random_range(0..8) == 0 {
+            document = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": [document]});
+        }
+        fs::write(&file, mutation::plain(&serde_json::to_string_pretty(&document).unwrap())).unwrap();
         let create = ["create", "--validate=strict", "--dry-run=server", "-f", file.to_str().unwrap()];
         let server = api.kubectl(&create).unwrap();
         let mut validate = Command::new(product("posthouse-operator").unwrap());
         let reader = validate.args(["validate", "-o", "json", "-f"]).arg(&file).output().unwrap();
         let findings: Vec<Value> = serde_json::from_slice(&reader.stdout).unwrap();
         // What one object shows by itself; what it names elsewhere is not there.
-        let form = ["InvalidValue", "UnknownField", "MissingField"];
+        let form = ["InvalidValue", "UnknownField", "MissingField", "InvalidName", "NoObject", "InvalidYaml"];
         let refused = findings.iter().any(|one| form.iter().any(|reason| one["reason"] == *reason));
         if refused == server.status.success() {
             let errors: Vec<_> = findings.iter().filter(|one| one["severity"] == "Error").collect();
             let said = text(&server);
-            complaints.push(format!(
-                "{round}, {} {change}:\n  server: {said}  reader: {errors:?}",
-                document["kind"]
-            ));
+            complaints.push(format!("{round}, {kind} {change}:\n  server: {said}  reader: {errors:?}"));
         }
     }
     assert!(
@@ -174,7 +183,7 @@ fn the_reader_agrees_with_the_server_about_mutated_examples() {
     );
 }
 
-/// The resources of the examples.
+/// The resources of the examples, and a Secret of each sort that a manifest may have.
 fn examples() -> Vec<Value> {
     let files = manifests(&workspace().join("examples/api"));
     let mut documents = Vec::new();
@@ -187,6 +196,16 @@ fn examples() -> Vec<Value> {
         }
     }
     assert_eq!(documents.len(), 8);
+    for rest in [
+        serde_json::json!({"data": {"a": "b2xk", "b": "AA=="}, "stringData": {"a": "new", "c": "text"}}),
+        serde_json::json!({"type": "kubernetes.io/basic-auth", "immutable": true, "stringData": {"username": "a", "password": "b"}}),
+        serde_json::json!({"type": "kubernetes.io/tls", "data": {"tls.crt": "AA==", "tls.key": "AA=="}}),
+    ] {
+        let metadata = serde_json::json!({"name": "s", "namespace": "mail", "labels": {"a": "b"}, "annotations": {"note": "B c"}});
+        let mut secret = serde_json::json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata});
+        secret.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
+        documents.push(secret);
+    }
     documents
 }
 

@@ -1,14 +1,47 @@
-//! Small mistakes, made at random in a document: a field gone, of another type, out of bounds, misspelt, doubled. Pure.
+//! Small mistakes, made at random in a document: a field gone, empty, of another type, out of bounds, misspelt, doubled, not in quotes. Pure.
 
 use rand::{Rng as _, rngs::StdRng, seq::IndexedRandom as _};
 use serde_json::{Value, json};
+
+/// What YAML 1.1 makes something of where it is not in quotes.
+const PLAIN: &[&str] = &[
+    "yes",
+    "no",
+    "on",
+    "y",
+    "N",
+    "~",
+    "null",
+    "0777",
+    "0o17",
+    "0x1F",
+    "0b11",
+    "1_000",
+    "1e3",
+    ".5",
+    "+7",
+    "12:30",
+    "2026-01-01",
+    ".inf",
+    ".nan",
+    "007",
+    "09",
+    "1.0",
+    "=",
+    "-0",
+];
+
+/// Takes the quotes off again where [`mutate`] wants none.
+pub(crate) fn plain(text: &str) -> String {
+    PLAIN.iter().fold(text.to_owned(), |text, plain| text.replace(&format!("\"plain({plain})\""), plain))
+}
 
 /// Makes one mistake somewhere below; says which.
 pub(crate) fn mutate(value: &mut Value, random: &mut StdRng) -> String {
     let paths = paths(value, "");
     let path = paths.choose(random).unwrap().clone();
     let node = value.pointer_mut(&path).unwrap();
-    match random.random_range(0..6) {
+    match random.random_range(0..8) {
         0 => remove(value, &path),
         1 => {
             let other = [
@@ -64,6 +97,15 @@ pub(crate) fn mutate(value: &mut Value, random: &mut StdRng) -> String {
             }
             _ => remove(value, &path),
         },
+        5 => {
+            *node = Value::Null;
+            format!("{path} = null")
+        }
+        6 => {
+            let plain = PLAIN.choose(random).unwrap();
+            *node = json!(format!("plain({plain})"));
+            format!("{path} = {plain}, not in quotes")
+        }
         _ => match node {
             Value::Object(fields) if !fields.is_empty() => {
                 let name = fields.keys().nth(random.random_range(0..fields.len())).unwrap().clone();
@@ -74,6 +116,24 @@ pub(crate) fn mutate(value: &mut Value, random: &mut StdRng) -> String {
             _ => remove(value, &path),
         },
     }
+}
+
+/// Makes one mistake anywhere in an object but where it tells its kind and its name.
+pub(crate) fn mutate_but_kind(document: &mut Value, random: &mut StdRng) -> String {
+    let fields = document.as_object_mut().unwrap();
+    let kept: Vec<_> =
+        ["apiVersion", "kind"].into_iter().filter_map(|name| fields.remove_entry(name)).collect();
+    let (name, namespace) = (fields["metadata"]["name"].take(), fields["metadata"]["namespace"].take());
+    fields["metadata"].as_object_mut().unwrap().retain(|_, value| !value.is_null());
+    let said = mutate(document, random);
+    if let Some(fields) = document.as_object_mut() {
+        fields.extend(kept);
+        if let Some(metadata) = fields.entry("metadata").or_insert(json!({})).as_object_mut() {
+            metadata.insert("name".to_owned(), name);
+            metadata.insert("namespace".to_owned(), namespace);
+        }
+    }
+    said
 }
 
 fn remove(value: &mut Value, path: &str) -> String {

@@ -297,8 +297,10 @@ fn every_status_fits_its_definition() {
         document["kind"] = kind.name().into();
         document["status"] = serde_json::to_value(status).unwrap();
         let mine = |one: &posthouse_crds::Defect| one.path.starts_with("status");
-        let defects: Vec<_> =
-            kind.defects(&document).into_iter().chain(kind.breaches(&document)).filter(mine).collect();
+        let defects: Vec<_> = match posthouse_crds::Object::admit(document) {
+            Err(posthouse_crds::ReadError::Defects(defects)) => defects.into_iter().filter(mine).collect(),
+            _ => Vec::new(),
+        };
         assert_eq!(defects, [], "{kind} {key}");
         for condition in status.conditions() {
             assert!(condition.message.chars().count() <= 4200, "{kind} {}", condition.message);
