@@ -10,6 +10,7 @@ mod fleet;
 mod gateway;
 mod node;
 mod publishing;
+mod reporting;
 mod run;
 mod sockets;
 mod state;
@@ -110,7 +111,7 @@ pub(crate) fn run(args: LocalArgs, log_format: Format) -> Result<Ending, Failure
         let gateways: Vec<_> = run::gateways(&reading).cloned().collect();
         let fleet = Fleet::new(settings, state, sender, gateways).await;
         // A task of its own, on a worker: it reads and compiles in place, and others go on meanwhile.
-        let run = tokio::spawn(Run::new(reader, reading, fleet, log_format).run(signals, events));
+        let run = tokio::spawn(Run::new(reader, reading, fleet, log_format)?.run(signals, events));
         run.await.map_err(|error| Failure::System { doing: "go on", source: error.into() })?
     });
     // What is left are tasks whose nodes are dead, or die with them.

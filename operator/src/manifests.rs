@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// What a folder of manifests amounts to.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Judged {
     /// The reader's problems and the compiler's verdicts.
     pub(crate) findings: Vec<Finding>,

@@ -43,7 +43,7 @@ pub(crate) struct Reader {
 pub(crate) type Documents = BTreeMap<Arc<Identity>, Document>;
 
 /// What a folder says.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Reading {
     /// The objects, each identity once.
     pub(crate) documents: Documents,

@@ -12,10 +12,6 @@ mod generations;
 mod judge;
 pub(crate) mod keeper;
 mod kinds;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "a local run calls it as soon as it reports what its nodes say")
-)]
 pub(crate) mod local;
 pub(crate) mod observation;
 mod programmed;

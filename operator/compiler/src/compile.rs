@@ -28,7 +28,7 @@ use crate::{
 };
 
 /// What comes out of a compilation.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Compilation {
     /// The snapshot of each gateway that nothing is wrong with. A gateway that is missing here but was there before keeps its last one.
     pub snapshots: BTreeMap<ObjectKey, Arc<Snapshot>>,

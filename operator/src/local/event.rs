@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use posthouse_channel::{Published, Report, control::Status};
+use posthouse_channel::{ChannelError, PublishError, Published, Report, control::Status};
 use posthouse_compiler::ObjectKey;
 
 /// Something happened.
@@ -48,10 +48,33 @@ pub(super) enum What {
 /// What happened to the configuration of a gateway.
 #[derive(Debug)]
 pub(super) enum Told {
-    /// The nodes are to run this now.
-    Published(Published),
+    /// The nodes are to run this now: it has all of this reading.
+    Published { reading: u64, published: Published },
     /// What its nodes report is this now.
     Reports(Vec<Report>),
     /// It cannot be published, or not be looked after: why; or not any more.
-    Trouble(Option<String>),
+    Trouble(Option<Trouble>),
+}
+
+/// Why nothing can be published just now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Trouble {
+    /// For the log.
+    pub(super) why: String,
+    /// For a status, which carries our own words only.
+    pub(super) words: String,
+}
+
+impl Trouble {
+    pub(super) fn of(error: &PublishError) -> Self {
+        let why = error.to_string();
+        let words = match error {
+            PublishError::Channel(ChannelError::Redis(_)) => {
+                "the Redis of the configuration does not answer, or takes nothing: see the operator's log"
+                    .to_owned()
+            }
+            _ => why.clone(),
+        };
+        Self { why, words }
+    }
 }

@@ -16,6 +16,7 @@ use super::{
     event::Event,
     gateway::{Gateway, Node, config_folder, key_folder},
     node::Order,
+    publishing::Wish,
     run::DRAIN,
     sockets::Unbound,
     state::{LocalListener, LocalNode, LocalRun, State},
@@ -25,6 +26,7 @@ use crate::{
     finding::Finding,
     logging::Format,
     reader::Identity,
+    status::observation::Nodes,
 };
 
 /// What holds for the whole run.
@@ -113,7 +115,11 @@ impl Fleet {
     /// Makes the gateways what the manifests say: publishes snapshots, binds listeners, lets go of gateways that are gone. A gateway without
     /// a snapshot is refused as it is written now: it goes on with the last one it had, be it from a run before. New nodes wait for
     /// [`start`](Self::start).
-    pub(super) fn apply(&mut self, wanted: &BTreeMap<ObjectKey, Option<&Arc<Snapshot>>>) -> Applied {
+    pub(super) fn apply(
+        &mut self,
+        reading: u64,
+        wanted: &BTreeMap<ObjectKey, Option<&Arc<Snapshot>>>,
+    ) -> Applied {
         let Applied { mut findings, mut failures } = Applied::default();
         for (key, gateway) in &mut self.gateways {
             if !wanted.contains_key(key) {
@@ -127,7 +133,7 @@ impl Fleet {
                 Some(gateway) if gateway.is_leaving => {} // it comes back when its nodes have let go of its queue
                 Some(gateway) => {
                     if let Some(snapshot) = snapshot {
-                        gateway.want(snapshot, &self.settings);
+                        gateway.want(Wish { reading, snapshot: Arc::clone(snapshot) }, &self.settings);
                     }
                 }
                 None if !self.settings.ephemeral_ports && !is_first => findings.push(Finding {
@@ -138,7 +144,7 @@ impl Fleet {
                     message: "a second gateway is not started: it would want ports of the first; start again with --ephemeral-ports".to_owned(),
                     place: None,
                 }),
-                None => match self.new_gateway(key, *snapshot) {
+                None => match self.new_gateway(key, reading, *snapshot) {
                     Ok(gateway) => self.gateways.extend(gateway.map(|gateway| (key.clone(), gateway))),
                     Err(failure) => failures.push(failure),
                 },
@@ -150,6 +156,7 @@ impl Fleet {
     fn new_gateway(
         &self,
         key: &ObjectKey,
+        reading: u64,
         snapshot: Option<&Arc<Snapshot>>,
     ) -> Result<Option<Gateway>, Failure> {
         let snapshot = match (snapshot, self.before.get(key)) {
@@ -161,7 +168,32 @@ impl Fleet {
             (None, None) => return Ok(None),
         };
         let folder = self.state.gateway_folder(key);
-        Gateway::new(key, folder, Arc::clone(snapshot), &self.settings, &self.events).map(Some)
+        let wish = Wish { reading, snapshot: Arc::clone(snapshot) };
+        Gateway::new(key, folder, wish, &self.settings, &self.events).map(Some)
+    }
+
+    /// The nodes of every gateway that stays, as statuses are judged from them.
+    pub(super) fn nodes(&self) -> BTreeMap<ObjectKey, Nodes> {
+        self.running().map(|(key, gateway)| (key.clone(), gateway.observed())).collect()
+    }
+
+    /// For each gateway the reading that is published, and the sequence of its publication.
+    pub(super) fn published(&self) -> BTreeMap<ObjectKey, (u64, u64)> {
+        self.running().filter_map(|(key, gateway)| Some((key.clone(), gateway.covered()?))).collect()
+    }
+
+    /// What keeps gateways from having what their manifests say.
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        self.running().filter_map(|(_, gateway)| gateway.finding()).collect()
+    }
+
+    fn running(&self) -> impl Iterator<Item = (&ObjectKey, &Gateway)> {
+        self.gateways.iter().filter(|(_, gateway)| !gateway.is_leaving)
+    }
+
+    /// The state folder.
+    pub(super) fn state(&self) -> &Path {
+        self.state.folder()
     }
 
     /// Binds what is not bound, and hands it to the nodes; says what stays closed.

@@ -3,18 +3,24 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use posthouse_channel::{Channel, Directory, KeyFolder, Published, Publisher, RedisChannel, Report};
-use posthouse_compiler::ObjectKey;
+use posthouse_compiler::{ObjectKey, Severity};
 use posthouse_config::Snapshot;
+use posthouse_crds::Kind;
 use tokio::sync::{mpsc, watch};
 
 use super::{
-    event::{Event, NodeId, Told, What},
+    event::{Event, NodeId, Told, Trouble, What},
     fleet::Settings,
     node::{self, Launch, Order, Store},
-    publishing::Publishing,
+    publishing::{Publishing, Wish},
     sockets::{self, Sockets, Unbound, Wanted},
 };
-use crate::failure::Failure;
+use crate::{
+    failure::Failure,
+    finding::Finding,
+    reader::Identity,
+    status::observation::{LiveNode, NodeRefusal, Nodes},
+};
 
 /// How often the leader changed: a local run has no other, and its state has a lock.
 const TRANSITIONS: u64 = 0;
@@ -27,6 +33,8 @@ pub(super) struct Gateway {
     folder: PathBuf,
     /// The last good snapshot, published or about to be.
     snapshot: Arc<Snapshot>,
+    /// The reading that is published.
+    reading: u64,
     publishing: Publishing,
     /// What the nodes are to run, once that is there for them.
     pub(super) published: Option<Published>,
@@ -35,7 +43,7 @@ pub(super) struct Gateway {
     /// What the nodes report.
     pub(super) reports: Vec<Report>,
     /// Why nothing can be published just now.
-    pub(super) trouble: Option<String>,
+    pub(super) trouble: Option<Trouble>,
     pub(super) wanted: Vec<Wanted>,
     pub(super) nodes: Vec<Node>,
     /// Its manifest is gone; its nodes are ending.
@@ -75,10 +83,11 @@ impl Gateway {
     pub(super) fn new(
         key: &ObjectKey,
         folder: PathBuf,
-        snapshot: Arc<Snapshot>,
+        wish: Wish,
         settings: &Settings,
         events: &mpsc::Sender<Event>,
     ) -> Result<Self, Failure> {
+        let snapshot = Arc::clone(&wish.snapshot);
         let keys = key_folder(&folder);
         if keys.read().is_err_and(|error| matches!(error, posthouse_channel::KeyFolderError::Empty(_))) {
             keys.create()?;
@@ -99,12 +108,13 @@ impl Gateway {
         });
         let nodes = nodes.collect::<Result<_, Failure>>()?;
         let publisher = Publisher::new(channels, keys, TRANSITIONS);
-        let publishing = Publishing::start(key.clone(), publisher, Arc::clone(&snapshot), events.clone());
+        let publishing = Publishing::start(key.clone(), publisher, wish, events.clone());
         Ok(Self {
             key: key.clone(),
             folder,
             wanted: sockets::wanted(&snapshot, settings.listen, settings.ephemeral_ports),
             snapshot,
+            reading: 0,
             publishing,
             published: None,
             news: 0,
@@ -121,10 +131,10 @@ impl Gateway {
     }
 
     /// From now on it is to be this.
-    pub(super) fn want(&mut self, snapshot: &Arc<Snapshot>, settings: &Settings) {
-        self.wanted = sockets::wanted(snapshot, settings.listen, settings.ephemeral_ports);
-        self.snapshot = Arc::clone(snapshot);
-        self.publishing.want(snapshot);
+    pub(super) fn want(&mut self, wish: Wish, settings: &Settings) {
+        self.wanted = sockets::wanted(&wish.snapshot, settings.listen, settings.ephemeral_ports);
+        self.snapshot = Arc::clone(&wish.snapshot);
+        self.publishing.want(wish);
     }
 
     /// Binds what is not bound, and hands it to the nodes; what stays closed.
@@ -176,7 +186,11 @@ impl Gateway {
     /// Takes in what happened to its configuration.
     pub(super) fn hear(&mut self, told: Told) {
         match told {
-            Told::Published(published) => {
+            Told::Published { reading, published } => {
+                self.reading = reading;
+                if self.published.as_ref() == Some(&published) {
+                    return; // it says the same
+                }
                 let Published { epoch, hash, schema, downgraded, .. } = &published;
                 tracing::info!(gateway = %self.key, publication = %epoch, snapshot = %hash, schema, "snapshot published");
                 for rule in downgraded {
@@ -196,7 +210,7 @@ impl Gateway {
             }
             Told::Trouble(trouble) => {
                 match &trouble {
-                    Some(why) => tracing::error!(
+                    Some(Trouble { why, .. }) => tracing::error!(
                         gateway = %self.key,
                         "the configuration cannot be published: {why}; the nodes go on with what they have, and it is tried again"
                     ),
@@ -205,6 +219,54 @@ impl Gateway {
                 self.trouble = trouble;
             }
         }
+    }
+
+    /// The reading that is published, and the sequence of its publication.
+    pub(super) fn covered(&self) -> Option<(u64, u64)> {
+        Some((self.reading, self.published.as_ref()?.epoch.sequence))
+    }
+
+    /// Its nodes, as statuses are judged from them.
+    pub(super) fn observed(&self) -> Nodes {
+        let reports: BTreeMap<_, _> =
+            self.reports.iter().map(|report| (report.uid.as_str(), report)).collect();
+        let live = self.nodes.iter().filter_map(|node| {
+            let report = reports.get(node.uid.as_deref()?);
+            let refused = report.and_then(|report| report.refused.as_ref());
+            let live = LiveNode {
+                is_ready: node.is_ready && node.trouble.is_none(),
+                applied: report.and_then(|report| report.applied).map(|applied| applied.epoch.sequence),
+                refused: refused.map(|refused| NodeRefusal {
+                    sequence: refused.epoch.sequence,
+                    resource: refused.resource.clone(),
+                    reason: refused.reason.clone(),
+                }),
+            };
+            Some((node.id.to_string(), live))
+        });
+        let downgraded = self.published.iter().flat_map(|published| &published.downgraded);
+        let too_old_for =
+            downgraded.map(|rule| (Kind::RelayRule, ObjectKey::new(rule.namespace(), rule.name())));
+        Nodes {
+            desired: u32::try_from(self.nodes.len()).unwrap_or(u32::MAX),
+            published: self.published.as_ref().map(|published| published.epoch.sequence),
+            live: live.collect(),
+            too_old_for: too_old_for.collect(),
+            is_store_lost: self.nodes.iter().any(|node| node.trouble.is_some()),
+        }
+    }
+
+    /// Why nothing can be published, if it cannot.
+    pub(super) fn finding(&self) -> Option<Finding> {
+        let Trouble { words, .. } = self.trouble.as_ref()?;
+        Some(Finding {
+            resource: Some(Identity { kind: Kind::MailGateway.name().to_owned(), key: self.key.clone() }),
+            severity: Severity::Error,
+            field: None,
+            reason: "NotProgrammed".to_owned(),
+            message: format!("the configuration cannot be published: {words}"),
+            place: None,
+        })
     }
 
     /// Lets its nodes end.

@@ -16,29 +16,37 @@ use tokio::{
     task::JoinHandle,
 };
 
-use super::event::{Event, Told};
+use super::event::{Event, Told, Trouble};
 
 /// The runs of nodes that are under way, by uid; whether each is ready.
 pub(super) type Runs = BTreeMap<String, bool>;
 
+/// What is to be published.
+#[derive(Clone, Debug)]
+pub(super) struct Wish {
+    /// The reading that it was made of.
+    pub(super) reading: u64,
+    pub(super) snapshot: Arc<Snapshot>,
+}
+
 /// The task; it ends with this.
 #[derive(Debug)]
 pub(super) struct Publishing {
-    wanted: watch::Sender<Arc<Snapshot>>,
+    wanted: watch::Sender<Wish>,
     runs: watch::Sender<Runs>,
     reported: Arc<Notify>,
     task: JoinHandle<()>,
 }
 
 impl Publishing {
-    /// Begins with this snapshot.
+    /// Begins with this.
     pub(super) fn start(
         gateway: ObjectKey,
         publisher: Publisher,
-        snapshot: Arc<Snapshot>,
+        wish: Wish,
         events: mpsc::Sender<Event>,
     ) -> Self {
-        let (wanted, wish) = watch::channel(snapshot);
+        let (wanted, wish) = watch::channel(wish);
         let (runs, nodes) = watch::channel(Runs::new());
         let reported = Arc::new(Notify::new());
         let task = Task {
@@ -56,14 +64,8 @@ impl Publishing {
     }
 
     /// From now on this is to be published.
-    pub(super) fn want(&self, snapshot: &Arc<Snapshot>) {
-        self.wanted.send_if_modified(|wanted| {
-            let is_new = !Arc::ptr_eq(wanted, snapshot);
-            if is_new {
-                *wanted = Arc::clone(snapshot);
-            }
-            is_new
-        });
+    pub(super) fn want(&self, wish: Wish) {
+        self.wanted.send_replace(wish);
     }
 
     /// These runs of nodes are under way.
@@ -92,14 +94,14 @@ impl Drop for Publishing {
 struct Task {
     gateway: ObjectKey,
     publisher: Publisher,
-    wanted: watch::Receiver<Arc<Snapshot>>,
+    wanted: watch::Receiver<Wish>,
     runs: watch::Receiver<Runs>,
     events: mpsc::Sender<Event>,
     /// Of the runs that are under way.
     reports: Vec<Report>,
     /// What was said last.
-    published: Option<Published>,
-    trouble: Option<String>,
+    published: Option<(u64, Published)>,
+    trouble: Option<Trouble>,
 }
 
 impl Task {
@@ -132,24 +134,26 @@ impl Task {
 
     /// Publishes what is wanted, as the nodes that live can read it.
     async fn publish(&mut self) {
-        let wanted = Arc::clone(&self.wanted.borrow_and_update());
+        let Wish { reading, snapshot } = self.wanted.borrow_and_update().clone();
         let live = self.live();
-        match self.publisher.publish(&wanted, &live, now()).await {
+        match self.publisher.publish(&snapshot, &live, now()).await {
             Ok(published) => {
                 self.say_trouble(None).await;
-                if self.published.as_ref() != Some(&published) {
-                    self.published = Some(published.clone());
-                    self.say(Told::Published(published)).await;
+                let said = (reading, published);
+                if self.published.as_ref() != Some(&said) {
+                    self.published = Some(said.clone());
+                    let (reading, published) = said;
+                    self.say(Told::Published { reading, published }).await;
                 }
             }
-            Err(error) => self.say_trouble(Some(error.to_string())).await,
+            Err(error) => self.say_trouble(Some(Trouble::of(&error))).await,
         }
     }
 
     async fn check(&mut self) {
         let live = self.live();
         if let Err(error) = self.publisher.check(&live).await {
-            self.say_trouble(Some(error.to_string())).await;
+            self.say_trouble(Some(Trouble::of(&error))).await;
         }
     }
 
@@ -158,7 +162,7 @@ impl Task {
         let runs = self.runs.borrow_and_update().clone();
         let reports = match channel.reports().await {
             Ok(reports) => reports,
-            Err(error) => return self.say_trouble(Some(error.to_string())).await,
+            Err(error) => return self.say_trouble(Some(Trouble::of(&error.into()))).await,
         };
         let (mut current, over): (Vec<_>, Vec<_>) =
             reports.into_iter().partition(|report| runs.contains_key(&report.uid));
@@ -180,7 +184,7 @@ impl Task {
         self.reports.iter().filter(is_ready).cloned().collect()
     }
 
-    async fn say_trouble(&mut self, trouble: Option<String>) {
+    async fn say_trouble(&mut self, trouble: Option<Trouble>) {
         if self.trouble != trouble {
             self.trouble.clone_from(&trouble);
             self.say(Told::Trouble(trouble)).await;

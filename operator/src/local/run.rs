@@ -23,6 +23,7 @@ use super::{
     event::{Event, What},
     fleet::{Closed, Fleet},
     node::Order,
+    reporting::Reporting,
     watch::Watch,
 };
 use crate::{
@@ -32,6 +33,7 @@ use crate::{
     logging::{self, Format},
     manifests::{self, Judged},
     reader::{Document, Identity, Item, Reader, Reading},
+    status::local::LocalStatuses,
 };
 
 /// How long nodes may take to finish what is under way.
@@ -52,10 +54,14 @@ const TICK: Duration = Duration::from_secs(3);
 /// What a run knows.
 pub(super) struct Run {
     reader: Reader,
-    reading: Reading,
+    reading: Arc<Reading>,
+    /// Counts the readings.
+    number: u64,
     /// Objects that were not there at the last look, and had been before.
     missed: BTreeSet<Arc<Identity>>,
-    judged: Judged,
+    judged: Arc<Judged>,
+    /// Who holds what.
+    claims: Claims,
     /// What it remembers makes the next look fast.
     compiler: Compiler,
     /// Who holds what, as it is written in the state.
@@ -64,28 +70,37 @@ pub(super) struct Run {
     /// What could not be done and is tried again at each tick.
     is_unfinished: bool,
     /// What was said last.
-    said: Vec<Finding>,
+    said: Arc<[Finding]>,
+    reporting: Reporting,
     log_format: Format,
 }
 
 impl Run {
-    pub(super) fn new(reader: Reader, reading: Reading, fleet: Fleet, log_format: Format) -> Self {
+    pub(super) fn new(
+        reader: Reader,
+        reading: Reading,
+        fleet: Fleet,
+        log_format: Format,
+    ) -> Result<Self, Failure> {
         let remembered = fleet.claims();
-        let mut compiler = Compiler::default();
-        let judged = judge(&mut compiler, &reading, remembered.clone(), &fleet);
-        let (missed, said) = (BTreeSet::new(), Vec::new());
-        Self {
+        let reporting = Reporting::start(LocalStatuses::open(fleet.state())?);
+        let mut run = Self {
             reader,
-            reading,
-            missed,
-            judged,
-            compiler,
+            reading: Arc::new(reading),
+            number: 0,
+            missed: BTreeSet::new(),
+            judged: Arc::default(),
+            claims: remembered.clone(),
+            compiler: Compiler::default(),
             remembered,
             fleet,
             is_unfinished: false,
-            said,
+            said: Arc::default(),
+            reporting,
             log_format,
-        }
+        };
+        run.judge();
+        Ok(run)
     }
 
     /// Runs until a signal ends it; good if all nodes ended by themselves.
@@ -114,6 +129,8 @@ impl Run {
                 Some(event) = events.recv() => {
                     if self.fleet.take(event) {
                         self.apply(); // a gateway of the same name may have waited for this
+                    } else {
+                        self.report();
                     }
                 }
                 _ = ticks.tick() => {
@@ -138,7 +155,7 @@ impl Run {
             let names: Vec<_> = wanted.keys().map(ToString::to_string).collect();
             return Err(Failure::SamePorts { what: format!("the gateways {}", names.join(" and ")) });
         }
-        let applied = self.fleet.apply(&wanted);
+        let applied = self.fleet.apply(self.number, &wanted);
         self.say(self.findings());
         if let Some(failure) = applied.failures.into_iter().next() {
             return Err(failure);
@@ -151,6 +168,7 @@ impl Run {
             sleep(PORTS_RETRY).await;
         }
         self.fleet.start();
+        self.report();
         if self.fleet.is_empty() {
             tracing::warn!(
                 "there is no gateway to run yet: correct what is refused, or add a MailGateway; edits are followed"
@@ -169,21 +187,37 @@ impl Run {
                     return Look::Again;
                 }
                 self.missed.clear();
-                self.reading = reading;
+                self.reading = Arc::new(reading);
             }
             // A folder that cannot be read says nothing: all is as it was.
-            Err(error) => self.reading.findings = vec![unreadable(error.to_string())],
+            Err(error) => {
+                Arc::make_mut(&mut self.reading).findings = vec![unreadable(error.to_string())];
+            }
         }
-        let claims = std::mem::take(&mut self.judged.compilation.claims);
-        self.judged = judge(&mut self.compiler, &self.reading, claims, &self.fleet);
+        self.judge();
         self.apply();
         Look::Done
+    }
+
+    /// Judges what was read, with what is known from before.
+    fn judge(&mut self) {
+        let previous = gateways(&self.reading)
+            .filter_map(|key| Some((key.clone(), Arc::clone(self.fleet.in_force(key)?))))
+            .collect();
+        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now = Timestamp::default().after(since_epoch);
+        let claims = std::mem::take(&mut self.claims);
+        let context = Context { claims, previous, now, ..Context::default() };
+        let mut judged = manifests::judge(&mut self.compiler, &self.reading, &context);
+        self.claims = std::mem::take(&mut judged.compilation.claims);
+        self.judged = Arc::new(judged);
+        self.number += 1;
     }
 
     /// Makes everything what was judged, and says what is new. What cannot be done is said, and tried again.
     fn apply(&mut self) {
         let remembered = self.remember(); // before any node acts on it
-        let mut applied = self.fleet.apply(&wanted(&self.reading, &self.judged.compilation));
+        let mut applied = self.fleet.apply(self.number, &wanted(&self.reading, &self.judged.compilation));
         applied.failures.extend(remembered.err());
         let closed = self.fleet.bind();
         self.fleet.start();
@@ -193,15 +227,34 @@ impl Run {
         findings.extend(applied.failures.iter().map(not_programmed));
         findings.extend(closed.iter().map(Closed::finding));
         self.say(findings);
+        self.report();
         self.fleet.write();
+    }
+
+    /// Tells the statuses how everything is.
+    fn report(&self) {
+        self.reporting.update(|situation| {
+            if situation.number != self.number {
+                situation.number = self.number;
+                situation.reading = Arc::clone(&self.reading);
+                situation.judged = Arc::clone(&self.judged);
+            }
+            let own = self.fleet.findings();
+            situation.findings = if own.is_empty() {
+                Arc::clone(&self.said)
+            } else {
+                self.said.iter().cloned().chain(own).collect()
+            };
+            situation.nodes = self.fleet.nodes();
+            situation.published = self.fleet.published();
+        });
     }
 
     /// Writes down who holds what, if that changed: the next run has nobody else to ask.
     fn remember(&mut self) -> Result<(), Failure> {
-        let claims = &self.judged.compilation.claims;
-        if *claims != self.remembered {
-            self.fleet.remember(claims)?;
-            self.remembered.clone_from(claims);
+        if self.claims != self.remembered {
+            self.fleet.remember(&self.claims)?;
+            self.remembered.clone_from(&self.claims);
         }
         Ok(())
     }
@@ -216,7 +269,7 @@ impl Run {
         for finding in &new {
             logging::say_finding(finding, self.log_format);
         }
-        self.said = findings;
+        self.said = findings.into();
     }
 
     /// What there is to say about the manifests as they are.
@@ -284,15 +337,6 @@ impl Run {
 enum Look {
     Done,
     Again,
-}
-
-/// Judges what was read, with what is known from before.
-fn judge(compiler: &mut Compiler, reading: &Reading, claims: Claims, fleet: &Fleet) -> Judged {
-    let previous =
-        gateways(reading).filter_map(|key| Some((key.clone(), Arc::clone(fleet.in_force(key)?)))).collect();
-    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    let now = Timestamp::default().after(since_epoch);
-    manifests::judge(compiler, reading, &Context { claims, previous, now, ..Context::default() })
 }
 
 /// The gateways that there are, those included of which nothing can be read.

@@ -1,10 +1,14 @@
 //! The state folder: who may use it, what lies where, and `local.json`. It does file I/O.
 //!
-//!     STATE/lock                                held by the run that uses it
-//!     STATE/local.json                          the running nodes; absent until all are ready
-//!     STATE/claims.json                         who holds what, for the run after this
-//!     STATE/gateways/NAMESPACE.NAME/config      the snapshots of one gateway
-//!     STATE/gateways/NAMESPACE.NAME/…           what its nodes keep: the embedded queue, their socket
+//! ```text
+//! STATE/lock                                held by the run that uses it
+//! STATE/local.json                          the running nodes; absent until all are ready
+//! STATE/claims.json                         who holds what, for the run after this
+//! STATE/status/KIND.NAMESPACE.NAME.yaml     the status of a resource
+//! STATE/gateways/NAMESPACE.NAME/config      the snapshots of one gateway, sealed, and what its nodes report
+//! STATE/gateways/NAMESPACE.NAME/keys        what they are sealed with
+//! STATE/gateways/NAMESPACE.NAME/…           what its nodes keep: the embedded queue, their socket
+//! ```
 
 use std::{
     env,

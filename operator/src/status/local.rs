@@ -1,6 +1,6 @@
 //! The statuses of a local run, from its documents to its files. What blocks is in [`Batch::write`] and [`LocalStatuses::open`].
 
-use std::{path::Path, time::Instant};
+use std::{collections::HashMap, mem, path::Path, sync::Arc, time::Instant};
 
 use k8s_openapi::jiff::Timestamp;
 use posthouse_crds::Object;
@@ -19,6 +19,8 @@ pub(crate) struct LocalStatuses {
     statuses: Statuses,
     generations: Generations,
     folder: StatusFolder,
+    /// The objects of the last reading by their addresses, held so that no other gets the address of one.
+    seen: HashMap<usize, (Arc<Object>, Observed)>,
 }
 
 /// Files to be written or removed, few enough for one go.
@@ -45,22 +47,32 @@ impl LocalStatuses {
     /// Goes on from what the run before left in this state.
     pub(crate) fn open(state: &Path) -> Result<Self, Failure> {
         let (folder, generations, written) = StatusFolder::open(state)?;
-        Ok(Self { statuses: Statuses::new(written), generations, folder })
+        Ok(Self { statuses: Statuses::new(written), generations, folder, seen: HashMap::new() })
     }
 
     /// The resources of a reading, each with its generation; also those that `findings` refuse and that were never read. `since` is left to the
-    /// caller. To be called when there is a new reading.
+    /// caller. To be called when there is a new reading. An object that was in the last one is not looked at again.
     pub(crate) fn resources<'a>(
         &mut self,
-        objects: impl IntoIterator<Item = &'a Object>,
+        objects: impl IntoIterator<Item = &'a Arc<Object>>,
         findings: &[Finding],
         now: Moment,
     ) -> Vec<Observed> {
-        let mut resources = Vec::new();
-        for (mut resource, spec) in observation::observed(objects) {
-            self.generations.count(&mut resource, &spec, now.wall);
+        let before = mem::take(&mut self.seen);
+        let mut resources = Vec::with_capacity(before.len());
+        for object in objects {
+            let address = Arc::as_ptr(object).addr();
+            let resource = if let Some((_, resource)) = before.get(&address) {
+                resource.clone()
+            } else {
+                let (mut resource, spec) = observation::observe(object);
+                self.generations.count(&mut resource, &spec, now.wall);
+                resource
+            };
+            self.seen.insert(address, (Arc::clone(object), resource.clone()));
             resources.push(resource);
         }
+        observation::attach_parts(&mut resources);
         let unread = observation::unread(findings, &resources);
         resources.extend(unread);
         resources

@@ -103,22 +103,23 @@ impl LiveNode {
     }
 }
 
-/// What objects say of themselves, each with its spec. `generation` and `since` are the caller's to fill in: in a cluster the one is metadata,
-/// with files it is counted (`Generations`).
-pub(crate) fn observed<'a>(objects: impl IntoIterator<Item = &'a Object>) -> Vec<(Observed, Value)> {
-    let mut all: Vec<_> = objects.into_iter().map(observe).collect();
+/// Gives every part of a domain the domain's gateway.
+pub(crate) fn attach_parts(all: &mut [Observed]) {
     let domains: HashMap<ObjectKey, ObjectKey> = all
         .iter()
-        .filter(|(one, _)| one.kind == Kind::MailDomain)
-        .filter_map(|(one, _)| Some((one.key.clone(), one.gateway.clone()?)))
+        .filter(|one| one.kind == Kind::MailDomain)
+        .filter_map(|one| Some((one.key.clone(), one.gateway.clone()?)))
         .collect();
-    for (one, _) in all.iter_mut().filter(|(one, _)| one.gateway.is_none()) {
-        one.gateway = one.domain.as_ref().and_then(|domain| domains.get(domain).cloned());
+    for one in all.iter_mut().filter(|one| one.kind != Kind::MailDomain) {
+        if let Some(domain) = &one.domain {
+            one.gateway = domains.get(domain).cloned();
+        }
     }
-    all
 }
 
-fn observe(object: &Object) -> (Observed, Value) {
+/// What an object says of itself, with its spec. `generation` and `since` are the caller's to fill in: in a cluster the one is metadata, with
+/// files it is counted (`Generations`); so is the gateway of what is a part of a domain ([`attach_parts`]).
+pub(crate) fn observe(object: &Object) -> (Observed, Value) {
     let (kind, metadata) = (object.kind(), object.metadata());
     let mut document = object.document();
     let spec = document.get_mut("spec").map(Value::take).unwrap_or_default();
@@ -141,6 +142,14 @@ fn observe(object: &Object) -> (Observed, Value) {
         key,
     };
     (observed, spec)
+}
+
+/// What objects say of themselves, each with its spec.
+#[cfg(test)]
+pub(super) fn observed<'a>(objects: impl IntoIterator<Item = &'a Object>) -> Vec<(Observed, Value)> {
+    let (mut all, specs): (Vec<_>, Vec<_>) = objects.into_iter().map(observe).unzip();
+    attach_parts(&mut all);
+    all.into_iter().zip(specs).collect()
 }
 
 /// The resources that some finding refuses and of which no version was ever read: they have a status too, which says so.

@@ -3,6 +3,7 @@
 use std::{
     fs,
     os::unix::fs::PermissionsExt as _,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -132,8 +133,12 @@ fn observation(scene: &Scene) -> Observation<'_> {
     }
 }
 
+fn shared(objects: Vec<Object>) -> Vec<Arc<Object>> {
+    objects.into_iter().map(Arc::new).collect()
+}
+
 /// One look of a local run; how many files it wrote.
-fn look(statuses: &mut LocalStatuses, scene: &mut Scene, objects: &[Object]) -> usize {
+fn look(statuses: &mut LocalStatuses, scene: &mut Scene, objects: &[Arc<Object>]) -> usize {
     let mut resources = statuses.resources(objects, &scene.findings, scene.now);
     for one in &mut resources {
         one.since = Some(1);
@@ -151,7 +156,7 @@ fn look(statuses: &mut LocalStatuses, scene: &mut Scene, objects: &[Object]) -> 
 #[test]
 fn files_survive_a_restart_without_a_write() {
     let state = tempfile::tempdir().unwrap();
-    let (mut scene, objects) = (Scene::of(ALL), objects(ALL));
+    let (mut scene, objects) = (Scene::of(ALL), shared(objects(ALL)));
     scene.applies(1);
     let mut statuses = LocalStatuses::open(state.path()).unwrap();
     assert_eq!(look(&mut statuses, &mut scene, &objects), 8);
@@ -177,7 +182,7 @@ fn a_generation_is_counted_up_by_each_other_spec() {
     let mut generations = Vec::new();
     for order in ["order: 100", "order: 100", "order: 7", "order: 100"] {
         let mut statuses = LocalStatuses::open(state.path()).unwrap(); // a restart each time
-        look(&mut statuses, &mut scene, &objects(&ALL.replace("order: 100", order)));
+        look(&mut statuses, &mut scene, &shared(objects(&ALL.replace("order: 100", order))));
         generations.push(scene.resources.iter().find(|one| one.kind == Kind::RelayRule).unwrap().generation);
     }
     assert_eq!(generations, [1, 1, 2, 3]);
@@ -186,7 +191,7 @@ fn a_generation_is_counted_up_by_each_other_spec() {
 #[test]
 fn a_damaged_file_is_mended_and_one_that_nobody_owns_is_taken_away() {
     let state = tempfile::tempdir().unwrap();
-    let (mut scene, objects) = (Scene::of(ALL), objects(ALL));
+    let (mut scene, objects) = (Scene::of(ALL), shared(objects(ALL)));
     scene.applies(1);
     look(&mut LocalStatuses::open(state.path()).unwrap(), &mut scene, &objects);
     let file = |name: &str| state.path().join("status").join(name);
@@ -205,7 +210,7 @@ fn a_damaged_file_is_mended_and_one_that_nobody_owns_is_taken_away() {
 #[test]
 fn what_cannot_be_written_is_written_later() {
     let state = tempfile::tempdir().unwrap();
-    let (mut scene, objects) = (Scene::of(ALL), objects(ALL));
+    let (mut scene, objects) = (Scene::of(ALL), shared(objects(ALL)));
     scene.applies(1);
     let mut statuses = LocalStatuses::open(state.path()).unwrap();
     fs::remove_dir(state.path().join("status")).unwrap();
@@ -227,6 +232,7 @@ fn a_name_that_is_none_of_a_file_stays_in_the_folder() {
     objects.truncate(2);
     objects[0].metadata_mut().name = Some("../../../x".to_owned());
     objects[1].metadata_mut().name = Some("x".repeat(253));
+    let objects = shared(objects);
     scene.nodes.clear();
     assert_eq!(look(&mut LocalStatuses::open(state.path()).unwrap(), &mut scene, &objects), 2);
     assert_eq!(fs::read_dir(state.path().join("status")).unwrap().count(), 2);
@@ -238,13 +244,14 @@ fn ten_thousand_resources_load_and_are_judged_in_moments() {
     let state = tempfile::tempdir().unwrap();
     let mut scene = Scene::of(ALL);
     scene.applies(1);
-    let rules: Vec<Object> = (0..10_000)
+    let rules = (0..10_000)
         .map(|place| {
             let mut object = objects(ALL.split("\n---\n").nth(3).unwrap()).remove(0);
             object.metadata_mut().name = Some(format!("rule-{place}"));
             object
         })
         .collect();
+    let rules = shared(rules);
     assert_eq!(look(&mut LocalStatuses::open(state.path()).unwrap(), &mut scene, &rules), 10_000);
     let began = Instant::now();
     let mut statuses = LocalStatuses::open(state.path()).unwrap();
