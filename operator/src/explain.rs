@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::Args;
-use posthouse_model::{ForwardPath, ReversePath};
+use posthouse_model::{ForwardPath, ReversePath, Timestamp};
 use posthouse_routing::{Client, Decision, Explanation, Router, Source};
 use serde::Serialize;
 
@@ -59,7 +59,9 @@ pub(crate) fn run(args: &ExplainArgs) -> Result<Ending, Failure> {
     };
     let router = Router::new(Arc::clone(snapshot));
     let client = args.client.map_or_else(Client::unknown, Client::at);
-    let explanation = router.explain(&sender, &recipient, Source::Client(&client));
+    // Manifests alone tell of nothing that was retired.
+    let now = Timestamp::default();
+    let explanation = router.explain(&sender, &recipient, Source::Client(&client), now);
     let mut output = io::stdout().lock();
     let written = match args.output {
         Output::Text => writeln!(output, "gateway {key}: {explanation}"),

@@ -12,7 +12,7 @@ use posthouse_config::{
     Gateway, LocalDelivery, MailDomain, Match, Recipients, RelayControl, RelayRule, RuleTarget, Snapshot,
     Tier,
 };
-use posthouse_model::{ForwardPath, HostPort, LocalPart, QueueName, ReversePath};
+use posthouse_model::{ForwardPath, HostPort, LocalPart, QueueName, ReversePath, Timestamp};
 use posthouse_routing::{Client, Router, Source};
 
 const ROUNDS: u32 = 1_000_000;
@@ -32,7 +32,12 @@ fn main() {
         let recipient: ForwardPath = recipient.parse().unwrap();
         let start = Instant::now();
         for _ in 0..ROUNDS {
-            black_box(router.route(black_box(&sender), black_box(&recipient), Source::Client(&client)));
+            black_box(router.route(
+                black_box(&sender),
+                black_box(&recipient),
+                Source::Client(&client),
+                Timestamp(0),
+            ));
         }
         println!("{name}: {:.0} ns", start.elapsed().as_nanos() as f64 / f64::from(ROUNDS));
     }

@@ -112,6 +112,8 @@ pub enum RefusalReason {
     GatewaySuspended,
     /// The domain is suspended.
     DomainSuspended,
+    /// The domain was ours until lately.
+    DomainRetired,
     /// The recipient is known, and the domain has no local delivery.
     NoLocalDelivery,
     /// The way leads by MX records.
@@ -131,6 +133,7 @@ impl Refusal {
             RefusalReason::ExpansionTooLarge => r::expansion_too_large(),
             RefusalReason::AddressTooLong => r::address_too_long(),
             RefusalReason::GatewaySuspended | RefusalReason::DomainSuspended => r::suspended(),
+            RefusalReason::DomainRetired => r::retired(),
             RefusalReason::NoLocalDelivery => r::no_local_delivery(),
             RefusalReason::NeedsDns => r::needs_dns(),
             RefusalReason::OwnHop => r::own_hop(),

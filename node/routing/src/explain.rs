@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use posthouse_model::{ForwardPath, Mailbox, ReversePath, Route};
+use posthouse_model::{ForwardPath, Mailbox, ReversePath, Route, Timestamp};
 use serde::Serialize;
 
 use crate::{client::Source, decision::Decision, reroute::Rerouted, router::Router, step::Step};
@@ -26,9 +26,15 @@ pub struct Explanation {
 impl Router {
     /// Decides about one recipient as [`route`](Self::route) does, and says how.
     #[must_use]
-    pub fn explain(&self, sender: &ReversePath, recipient: &ForwardPath, source: Source<'_>) -> Explanation {
+    pub fn explain(
+        &self,
+        sender: &ReversePath,
+        recipient: &ForwardPath,
+        source: Source<'_>,
+        now: Timestamp,
+    ) -> Explanation {
         let mut steps = Vec::new();
-        let decision = self.route_traced(sender, recipient, source, &mut steps);
+        let decision = self.route_traced(sender, recipient, source, now, &mut steps);
         let (sender, recipient, source) = (sender.clone(), recipient.clone(), source.to_string());
         Explanation { sender, recipient, source, steps, decision }
     }

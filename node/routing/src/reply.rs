@@ -53,6 +53,13 @@ pub fn suspended() -> Reply {
     Reply::new(ReplyCode::LOCAL_ERROR, Some(EnhancedStatus::transient(3, 2)), text)
 }
 
+/// RFC 3463 §3.4 (x.3.2): the domain was deleted, by mistake perhaps: for an hour its mail is not refused for good.
+#[must_use]
+pub fn retired() -> Reply {
+    let text = "this domain is not served here at the moment, try again later";
+    Reply::new(ReplyCode::LOCAL_ERROR, Some(EnhancedStatus::transient(3, 2)), text)
+}
+
 /// RFC 3463 §3.4 (x.3.5): known recipients have no place to be delivered to.
 #[must_use]
 pub fn no_local_delivery() -> Reply {

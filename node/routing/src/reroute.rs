@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use posthouse_model::{Mailbox, ReversePath, Route};
+use posthouse_model::{Mailbox, ReversePath, Route, Timestamp};
 
 use crate::{
     client::Source,
@@ -66,7 +66,9 @@ impl Router {
             .or_else(|| Some(origin_parts(&stored.origin)?.1.split_once('/')?.0));
         // expanded once, when it came in: a user who is an alias too has been opened already
         let names = if expanded_from.is_some() { Names::Keep } else { Names::Expand };
-        let walk = Walk::new(self, sender, Source::Queue { namespace }, names, trace);
+        // the mail of a retired name drains by its stored route, however long ago the name retired
+        let now = Timestamp::default();
+        let walk = Walk::new(self, sender, Source::Queue { namespace }, names, now, trace);
         match walk.run_address(Cow::Borrowed(recipient)) {
             Decision::Accepted(acceptance) => Rerouted::Routed(acceptance),
             Decision::Refused(refusal) if self.must_wait(&refusal, stored) => Rerouted::Waits(refusal),

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use posthouse_config::{Hold, MailDomain, RelayRule, Role, Snapshot};
-use posthouse_model::{Domain, ForwardPath, QueueName, ReversePath};
+use posthouse_model::{Domain, ForwardPath, QueueName, ReversePath, Timestamp};
 
 use crate::{
     client::Source,
@@ -68,10 +68,16 @@ impl Router {
         &self.snapshot
     }
 
-    /// Decides about one recipient, at RCPT.
+    /// Decides about one recipient, at RCPT, now.
     #[must_use]
-    pub fn route(&self, sender: &ReversePath, recipient: &ForwardPath, source: Source<'_>) -> Decision {
-        self.route_traced(sender, recipient, source, &mut NoTrace)
+    pub fn route(
+        &self,
+        sender: &ReversePath,
+        recipient: &ForwardPath,
+        source: Source<'_>,
+        now: Timestamp,
+    ) -> Decision {
+        self.route_traced(sender, recipient, source, now, &mut NoTrace)
     }
 
     /// The same decision, telling its steps.
@@ -80,9 +86,10 @@ impl Router {
         sender: &ReversePath,
         recipient: &ForwardPath,
         source: Source<'_>,
+        now: Timestamp,
         trace: &mut T,
     ) -> Decision {
-        Walk::new(self, sender, source, Names::Expand, trace).run(recipient)
+        Walk::new(self, sender, source, Names::Expand, now, trace).run(recipient)
     }
 
     /// The mode of a queue as this snapshot has it.

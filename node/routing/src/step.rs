@@ -38,6 +38,11 @@ pub enum Step {
         /// As it was given.
         given: Domain,
     },
+    /// The domain was ours until lately.
+    RetiredDomain {
+        /// As it was given.
+        given: Domain,
+    },
     /// The domain is suspended.
     DomainSuspended {
         /// Its resource.
@@ -221,6 +226,9 @@ impl fmt::Display for Step {
                 write!(f, "domain {given} is an alias of {domain}, MailDomain {origin}")
             }
             Self::OtherDomain { given } => write!(f, "domain {given} is no MailDomain of this gateway"),
+            Self::RetiredDomain { given } => {
+                write!(f, "domain {given} was one of this gateway until lately: its mail may come again")
+            }
             Self::DomainSuspended { origin } => {
                 write!(f, "MailDomain {origin} is suspended: it takes no mail")
             }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use posthouse_config::{Expansion, MailDomain, Member, Role};
-use posthouse_model::{Domain, ForwardPath, LocalPart, Mailbox, ReversePath};
+use posthouse_model::{Domain, ForwardPath, LocalPart, Mailbox, ReversePath, Timestamp};
 
 use crate::{
     client::Source,
@@ -41,6 +41,7 @@ pub(crate) struct Walk<'a, T> {
     sender: &'a ReversePath,
     source: Source<'a>,
     names: Names,
+    now: Timestamp,
     trace: &'a mut T,
     permission: Option<RelayPermission>,
     deliveries: Vec<Delivery>,
@@ -88,6 +89,7 @@ impl<'a, T: Trace> Walk<'a, T> {
         sender: &'a ReversePath,
         source: Source<'a>,
         names: Names,
+        now: Timestamp,
         trace: &'a mut T,
     ) -> Self {
         Self {
@@ -95,6 +97,7 @@ impl<'a, T: Trace> Walk<'a, T> {
             sender,
             source,
             names,
+            now,
             trace,
             permission: None,
             deliveries: Vec::new(),
@@ -163,6 +166,10 @@ impl<'a, T: Trace> Walk<'a, T> {
     fn visit(&mut self, pending: &Pending<'a>) -> Visit<'a> {
         let given = pending.address.domain();
         let Some(own) = self.router.own_domain(given) else {
+            if self.router.snapshot().is_retired(given, self.now) {
+                self.trace.step(|| Step::RetiredDomain { given: given.clone() });
+                return Visit::Refused(RefusalReason::DomainRetired);
+            }
             self.trace.step(|| Step::OtherDomain { given: given.clone() });
             return self.visit_other(pending);
         };

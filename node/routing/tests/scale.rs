@@ -18,8 +18,12 @@ fn ten_thousand_domains_with_a_hundred_thousand_recipients_take_less_than_40_mib
     let router = Router::new(Arc::new(Snapshot::decode(document.as_bytes()).unwrap()));
     let growth = resident_kib().saturating_sub(before);
     let recipient = "<user00007@domain09999.example>".parse().unwrap();
-    let decision =
-        router.route(&"<x@y.example>".parse().unwrap(), &recipient, Source::Client(&Client::unknown()));
+    let decision = router.route(
+        &"<x@y.example>".parse().unwrap(),
+        &recipient,
+        Source::Client(&Client::unknown()),
+        posthouse_model::Timestamp(0),
+    );
     assert!(decision.accepted().is_some());
     eprintln!("{} KiB of JSON, {growth} KiB in memory", document.len() / 1024);
     assert!(growth < LIMIT_KIB, "the node grew by {growth} KiB");

@@ -283,7 +283,7 @@ async fn store_content(node: &Node, id: MessageId, content: Bytes) -> NewContent
 /// Where a notification goes: as routing says; where it cannot say now, it waits and is routed again at each lease.
 fn notification_entries(policy: &Policy, to: &Mailbox, now: Timestamp) -> Result<Vec<NewEntry>, Reply> {
     let forward_path = ForwardPath::Mailbox(to.clone());
-    match policy.router.route(&ReversePath::Null, &forward_path, Source::Gateway) {
+    match policy.router.route(&ReversePath::Null, &forward_path, Source::Gateway, now) {
         Decision::Accepted(acceptance) => {
             let named = [Named { forward_path, deliveries: acceptance.deliveries }];
             Ok(entries::entries(&named, policy, now))

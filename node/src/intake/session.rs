@@ -202,7 +202,7 @@ impl Talk<'_> {
     fn rcpt(&mut self, rcpt: server::Rcpt) -> Reply {
         let Some(transaction) = &mut self.transaction else { return smtp_reply::bad_sequence("MAIL first") };
         let to = rcpt.forward_path.clone();
-        match transaction.add(&self.peer, rcpt.forward_path) {
+        match transaction.add(&self.peer, rcpt.forward_path, self.node.presence.now()) {
             Ok(()) => smtp_reply::recipient_accepted(),
             Err(reply) => {
                 self.refused("rcpt", &to, &reply);

@@ -3,7 +3,9 @@
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
-use posthouse_model::{EnhancedStatus, ForwardPath, MessageId, Reply, ReplyCode, ReversePath, ShardId};
+use posthouse_model::{
+    EnhancedStatus, ForwardPath, MessageId, Reply, ReplyCode, ReversePath, ShardId, Timestamp,
+};
 use posthouse_queue::{
     BodyType, Enqueued, Envelope, MessageMeta, NewContent, NewMessage, Origin, StoreError, Withdrawn,
 };
@@ -98,13 +100,13 @@ impl Transaction {
     }
 
     /// RCPT: adds a recipient, or says why not.
-    pub fn add(&mut self, peer: &Peer, forward_path: ForwardPath) -> Result<(), Reply> {
+    pub fn add(&mut self, peer: &Peer, forward_path: ForwardPath, now: Timestamp) -> Result<(), Reply> {
         if self.named.iter().any(|named| named.forward_path == forward_path) {
             self.repeated += 1; // nobody gets a message twice: it is accepted, and counts as discarded
             return Ok(());
         }
-        let decision =
-            self.policy.router.route(&self.mail.reverse_path, &forward_path, Source::Client(&peer.client));
+        let source = Source::Client(&peer.client);
+        let decision = self.policy.router.route(&self.mail.reverse_path, &forward_path, source, now);
         match decision {
             Decision::Refused(refusal) => Err(refusal.reply),
             Decision::Accepted(acceptance) => {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use posthouse_config::Snapshot;
-use posthouse_model::{Mailbox, ReversePath};
+use posthouse_model::{Mailbox, ReversePath, Timestamp};
 use posthouse_routing::{
     Authentication, Client, Decision, Explanation, Identity, RefusalReason, Router, Source,
 };
@@ -124,11 +124,14 @@ pub(crate) fn user(namespace: &str) -> Client {
     Client { authentication: Authentication::As(identity), ..stranger() }
 }
 
+/// When everything happens.
+pub(crate) const NOW: Timestamp = Timestamp(1_000);
+
 pub(crate) fn explain(router: &Router, client: &Client, sender: &str, recipient: &str) -> Explanation {
     let (sender, recipient) = (path(sender), format!("<{recipient}>").parse().unwrap());
-    let explanation = router.explain(&sender, &recipient, Source::Client(client));
+    let explanation = router.explain(&sender, &recipient, Source::Client(client), NOW);
     // what people are told is what the node does, in every test
-    assert_eq!(router.route(&sender, &recipient, Source::Client(client)), explanation.decision);
+    assert_eq!(router.route(&sender, &recipient, Source::Client(client), NOW), explanation.decision);
     explanation
 }
 

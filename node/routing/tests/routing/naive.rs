@@ -9,7 +9,7 @@ use posthouse_routing::{Client, RefusalReason, Router};
 use proptest::{prelude::*, sample::select};
 use serde_json::{Value, json};
 
-use crate::fixtures::{ask, neighbour, snapshot, stranger, user};
+use crate::fixtures::{NOW, ask, neighbour, snapshot, stranger, user};
 
 /// The same answers as `fixtures::ask`, worked out as simply as can be.
 struct Naive<'a> {
@@ -35,6 +35,7 @@ fn naive(snapshot: &Snapshot, client: &Client, sender: &str, recipient: &str) ->
     }
     let transient = [
         RefusalReason::DomainSuspended,
+        RefusalReason::DomainRetired,
         RefusalReason::NoLocalDelivery,
         RefusalReason::NeedsDns,
         RefusalReason::OwnHop,
@@ -73,9 +74,14 @@ impl<'a> Naive<'a> {
         *self.client == neighbour() || self.client.identity().is_some()
     }
 
+    fn is_retired(&self, name: &str) -> bool {
+        self.snapshot.retired.iter().any(|retired| same(retired.domain.as_str(), name) && NOW < retired.until)
+    }
+
     fn visit(&mut self, address: &str, via: Option<&'a MailDomain>, above: &[&'a Expansion]) {
         let outcome = match self.domain(parts(address).1) {
             Some(domain) => self.visit_own(domain, address, via, above),
+            None if self.is_retired(parts(address).1) => Err(RefusalReason::DomainRetired),
             None => self.visit_other(address, via).map(Some),
         };
         match outcome {
@@ -327,9 +333,14 @@ proptest! {
         domains in (domain(DOMAINS[0]), domain(DOMAINS[1]), domain(DOMAINS[2])),
         count in 0..=3usize,
         rules in rules(),
+        retired in prop::option::of(999..=1_001u64),
     ) {
         let domains: Vec<Value> = [domains.0, domains.1, domains.2].into_iter().take(count).collect();
-        let snapshot = snapshot(json!({"domains": domains, "rules": rules}));
+        // names that are a domain's again, and names that are nobody's any more
+        let retired: Vec<Value> = retired.into_iter()
+            .flat_map(|until| ["c.example", "out.example"].map(|name| json!({"domain": name, "until": until})))
+            .collect();
+        let snapshot = snapshot(json!({"domains": domains, "rules": rules, "retired": retired}));
         let router = Router::new(std::sync::Arc::new(snapshot.clone()));
         for recipient in ADDRESSES.into_iter().chain(["Postmaster", "nobody@a.example", "nobody@c.alias.example"]) {
             for client in [neighbour(), stranger(), user("t")] {

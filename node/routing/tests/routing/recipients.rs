@@ -3,7 +3,7 @@
 use posthouse_routing::{Reason, RefusalReason};
 use serde_json::json;
 
-use crate::fixtures::{ask, domain, explain, neighbour, router, stranger};
+use crate::fixtures::{NOW, ask, domain, explain, neighbour, router, stranger};
 
 #[test]
 fn a_listed_user_gets_mail_from_anybody_by_the_domains_local_delivery() {
@@ -127,4 +127,18 @@ fn a_decision_names_the_resource_the_mode_and_the_generation() {
     assert_eq!(delivery.route.origin, "MailDomain mail/example-com");
     assert_eq!((delivery.mode.hold, delivery.mode.generation), (None, 7));
     assert_eq!((delivery.reason, &delivery.route.waits), (Reason::Local, &None));
+}
+
+#[test]
+fn a_domain_that_was_deleted_gets_451_for_a_while_and_then_550() {
+    let retired =
+        |until: u64| router(json!({"retired": [{"domain": "gone.example", "until": until}], "domains": []}));
+    let reply = |until| {
+        let decision = explain(&retired(until), &stranger(), "x@y.example", "alice@Gone.example").decision;
+        decision.refused().unwrap().reply.to_string()
+    };
+    assert_eq!(reply(NOW.0 + 1), "451 4.3.2 this domain is not served here at the moment, try again later");
+    assert!(reply(NOW.0).starts_with("550 5.7.1 "), "{}", reply(NOW.0));
+    let may_relay = ask(&retired(NOW.0 + 1), &neighbour(), "x@y.example", "alice@gone.example");
+    assert_eq!(may_relay, Err(RefusalReason::DomainRetired), "not even for those who may relay");
 }

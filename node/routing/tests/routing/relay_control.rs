@@ -100,6 +100,11 @@ fn own_networks_are_known_for_checks_and_received_whether_or_not_they_may_relay(
 #[test]
 fn the_gateways_own_notifications_need_no_permission() {
     let router = router(json!({"gateway": {"relayControl": null}, "rules": [rule("out", 1, &json!({}))]}));
-    let decision = router.route(&"<>".parse().unwrap(), &"<b@y.example>".parse().unwrap(), Source::Gateway);
+    let decision = router.route(
+        &"<>".parse().unwrap(),
+        &"<b@y.example>".parse().unwrap(),
+        Source::Gateway,
+        posthouse_model::Timestamp(0),
+    );
     assert!(decision.accepted().is_some());
 }
