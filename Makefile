@@ -26,11 +26,12 @@ test-full: ## what `make test` shows at small sizes, at the promised ones: 100,0
 	@POSTHOUSE_KILL_MESSAGES=100000 POSTHOUSE_DEAD_HOP_MESSAGES=50000 $(CARGO) test --locked --release -p posthouse-tests \
 		--test killed --test scheduling --test bounds -- --nocapture
 
-bench: ## intake and end to end beside a tuned Postfix, deliveries beside a dead next hop (target/bench/*.json)
+bench: ## intake and end to end beside a tuned Postfix, deliveries beside a dead next hop, an edit's way to three nodes (target/bench/*.json)
 	@.ci/setup
 	@$(CARGO) build --locked --release -p posthouse-operator -p posthouse-node --bins
 	@$(CARGO) bench --locked -p posthouse-tests --bench relay -- $(ARGS)
 	@$(CARGO) bench --locked -p posthouse-tests --bench lanes -- $(ARGS)
+	@$(CARGO) bench --locked -p posthouse-tests --bench propagation -- $(ARGS)
 
 bench-probe: ## durable writes: redb, a log, Redis and Valkey (decision 0001)
 	@.ci/setup

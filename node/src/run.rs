@@ -87,7 +87,7 @@ pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
     };
     let mut node = Running::start(&args, store, sender)?;
     for message in heard {
-        node.hear(message).await;
+        node.hear(message);
     }
     node.serve(receiver, terminate).await
 }
@@ -218,7 +218,7 @@ impl Running {
         let drain = loop {
             tokio::select! {
                 heard = receiver.receive() => match heard {
-                    Ok(Some(message)) => if let Some(within) = self.hear(message).await {
+                    Ok(Some(message)) => if let Some(within) = self.hear(message) {
                         events::Draining { why: "the operator asks for it" }.emit();
                         break within;
                     },
@@ -249,7 +249,7 @@ impl Running {
     }
 
     /// Does what the operator says; how long a drain may take, if it asks for one.
-    async fn hear(&mut self, message: ToNode) -> Option<Duration> {
+    fn hear(&mut self, message: ToNode) -> Option<Duration> {
         match message {
             ToNode::Listeners(listeners) => self.listen(listeners),
             ToNode::Look => self.configuration.hint(),

@@ -5,7 +5,7 @@ use std::{
     path::PathBuf,
 };
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
 use crate::{Ending, failure::Failure, manifests};
 
@@ -18,15 +18,25 @@ pub(crate) struct CompileArgs {
     /// Which gateway, where there are several
     #[arg(long, value_name = "NAMESPACE/NAME")]
     gateway: Option<String>,
+    /// How to print it
+    #[arg(short, long, value_enum, default_value = "json")]
+    output: Output,
+}
+
+/// A snapshot has one form for people and programs alike.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Output {
+    Json,
 }
 
 /// Prints the snapshot in its canonical encoding, without its secrets, and a line end; refused if anything in the manifests is.
 pub(crate) fn run(args: &CompileArgs) -> Result<Ending, Failure> {
-    let judged = manifests::judge_folder(&args.filename)?;
+    let CompileArgs { filename, gateway, output: Output::Json } = args;
+    let judged = manifests::judge_folder(filename)?;
     for finding in &judged.findings {
         eprintln!("{finding}");
     }
-    let Some((key, snapshot)) = judged.gateway(args.gateway.as_deref())? else {
+    let Some((key, snapshot)) = judged.gateway(gateway.as_deref())? else {
         eprintln!("there is no gateway that compiles: correct what is refused, or add a MailGateway");
         return Ok(Ending::Refused);
     };

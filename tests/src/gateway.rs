@@ -31,6 +31,7 @@ pub struct Options {
 pub struct Gateway {
     // Before the folder, so that nothing writes there any more when it goes.
     operator: Child,
+    program: PathBuf,
     options: Options,
     manifests: PathBuf,
     folder: TempDir,
@@ -75,9 +76,19 @@ impl Gateway {
 
     /// Starts a gateway and waits until it is ready.
     pub fn start_with(manifests: &Path, options: Options) -> Result<Self> {
+        let program = binaries::product("posthouse-operator")?;
+        Self::start_program(program, manifests, options)
+    }
+
+    /// The same with the programs of this folder.
+    pub fn start_from(programs: &Path, manifests: &Path, options: Options) -> Result<Self> {
+        Self::start_program(programs.join("posthouse-operator"), manifests, options)
+    }
+
+    fn start_program(program: PathBuf, manifests: &Path, options: Options) -> Result<Self> {
         let folder = tempfile::Builder::new().prefix("posthouse-gateway-").tempdir()?;
-        let operator = launch(manifests, folder.path(), &options)?;
-        let mut gateway = Self { operator, options, manifests: manifests.to_path_buf(), folder };
+        let operator = launch(&program, manifests, folder.path(), &options)?;
+        let mut gateway = Self { operator, program, options, manifests: manifests.to_path_buf(), folder };
         gateway.until_ready()?;
         Ok(gateway)
     }
@@ -92,7 +103,7 @@ impl Gateway {
     pub fn start_again(&mut self) -> Result<()> {
         // A crash leaves the file; what it says is not true any more.
         let _ = std::fs::remove_file(self.state().join("local.json"));
-        self.operator = launch(&self.manifests, self.folder.path(), &self.options)?;
+        self.operator = launch(&self.program, &self.manifests, self.folder.path(), &self.options)?;
         self.until_ready()
     }
 
@@ -174,8 +185,8 @@ pub fn queue(arguments: &[&str]) -> Result<String> {
     Ok(said)
 }
 
-fn launch(manifests: &Path, folder: &Path, options: &Options) -> Result<Child> {
-    let mut command = Command::new(binaries::product("posthouse-operator")?);
+fn launch(program: &Path, manifests: &Path, folder: &Path, options: &Options) -> Result<Child> {
+    let mut command = Command::new(program);
     command.args(["local", "--ephemeral-ports", "--log-format", "text"]);
     command.arg("-f").arg(manifests).arg("--state").arg(folder.join("state"));
     if let Some(url) = &options.redis {

@@ -47,6 +47,11 @@ impl Metrics {
     }
 }
 
+/// What a path such as `/metrics` answers.
+pub fn page(address: SocketAddr, path: &str) -> Result<String> {
+    Ok(request(address, path)?.1)
+}
+
 /// The status of a path such as `/readyz`.
 pub fn status(address: SocketAddr, path: &str) -> Result<u16> {
     Ok(request(address, path)?.0)

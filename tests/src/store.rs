@@ -134,13 +134,14 @@ impl Server {
     }
 }
 
-/// Whether a server answers PING with PONG: while it loads its log it answers with an error instead.
+/// Whether a server answers PING with PONG, or asks for a password: while it loads its log it answers with another error.
 fn answers(address: SocketAddr) -> bool {
     use std::io::{Read as _, Write as _};
     let Ok(mut stream) = TcpStream::connect(address) else { return false };
     let mut reply = [0; 7];
     let asked = stream.set_read_timeout(Some(wait::SOON)).and_then(|()| stream.write_all(b"PING\r\n"));
-    asked.and_then(|()| stream.read_exact(&mut reply)).is_ok() && &reply == b"+PONG\r\n"
+    asked.and_then(|()| stream.read_exact(&mut reply)).is_ok()
+        && (&reply == b"+PONG\r\n" || &reply == b"-NOAUTH")
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ pub struct Publisher {
     current: Option<Current>,
     /// The publication of which every channel has all pieces and nothing else.
     collected: Option<Epoch>,
+    /// Somebody who does not lead published: what holds is not what was published here.
+    is_overtaken: bool,
 }
 
 /// What is published.
@@ -73,7 +75,7 @@ impl Publisher {
     /// A publisher to these channels, sealing with these keys.
     #[must_use]
     pub fn new(channels: Vec<Channel>, keys: KeyFolder, transitions: u64) -> Self {
-        Self { channels, keys, transitions, current: None, collected: None }
+        Self { channels, keys, transitions, current: None, collected: None, is_overtaken: false }
     }
 
     /// Where it publishes.
@@ -138,7 +140,7 @@ impl Publisher {
         let schemas = live.iter().map(|report| (report.schema_min, report.schema_max));
         let schema = common_schema(schemas).ok_or(PublishError::NoCommonSchema)?;
         let is_published = self.current.as_ref().is_some_and(|current| current.is(wanted, schema, key.id()));
-        if !is_published {
+        if self.is_overtaken || !is_published {
             let mut epoch = self.next_epoch(now).await?;
             let downgraded = wanted.at_schema(schema);
             loop {
@@ -162,6 +164,7 @@ impl Publisher {
     fn take(&mut self, wanted: &Arc<Snapshot>, mut publication: Publication, downgraded: Vec<ResourceName>) {
         publication.forget_octets();
         self.current = Some(Current { source: Some(Arc::clone(wanted)), publication, downgraded });
+        self.is_overtaken = false;
     }
 
     /// Looks whether every channel has what was published, and writes again what is lost. Collects what no live node needs any more.
@@ -177,17 +180,18 @@ impl Publisher {
             .any(|refused| refused.is_damaged && refused.hash == publication.pointer.index);
         let mut lacking = Vec::new();
         for channel in &self.channels {
-            let pointer = match channel.pointer().await {
+            let found = match channel.pointer().await {
                 Err(ChannelError::Damaged { .. }) => None,
-                pointer => pointer?,
+                found => found?,
             };
-            if pointer.is_some_and(|pointer| pointer.epoch > epoch) {
-                continue; // the next publication goes beyond it, or finds that somebody else leads
+            if let Some(newer) = found.filter(|found| found.epoch > epoch) {
+                if newer.epoch.transitions > self.transitions {
+                    return Err(PublishError::Outdated(newer.epoch));
+                }
+                self.is_overtaken = true; // the next publication goes beyond it
+                return Ok(());
             }
-            if is_damaged
-                || pointer != Some(publication.pointer)
-                || !chunks.is_subset(&channel.names().await?)
-            {
+            if is_damaged || found != Some(pointer) || !chunks.is_subset(&channel.names().await?) {
                 lacking.push(channel.clone());
             }
         }

@@ -7,6 +7,7 @@
 use std::{
     collections::{HashMap, HashSet},
     fmt,
+    sync::Arc,
     time::Duration,
 };
 
@@ -35,9 +36,11 @@ const PIECES_AT_ONCE: usize = 32;
 /// Names that are removed in one go.
 const NAMES_AT_ONCE: usize = 500;
 
-/// The configuration of one gateway in Redis.
+/// The configuration of one gateway in Redis. Its clones share a connection.
 #[derive(Clone)]
-pub struct RedisChannel {
+pub struct RedisChannel(Arc<Inner>);
+
+struct Inner {
     client: Client,
     connection: OnceCell<ConnectionManager>,
     chunks: String,
@@ -64,7 +67,7 @@ impl RedisChannel {
             ChannelError::Redis("its URL is not redis://host:port or unix:///path".to_owned())
         })?;
         let name = |suffix: &str| format!("ph:{{{queue_id}.config}}:{suffix}");
-        Ok(Self {
+        Ok(Self(Arc::new(Inner {
             client,
             connection: OnceCell::new(),
             chunks: name("chunks"),
@@ -72,14 +75,14 @@ impl RedisChannel {
             nodes: name("nodes"),
             news: name("news"),
             answers: name("answers"),
-        })
+        })))
     }
 
     pub(crate) async fn pointer(&self) -> Result<Option<Pointer>, ChannelError> {
-        let asked = Cmd::hget(&self.pointer, "text");
+        let asked = Cmd::hget(&self.0.pointer, "text");
         let text: Option<Vec<u8>> = self.send(Step::Command(&asked)).await?;
         let damaged = |why: serde_json::Error| ChannelError::Damaged {
-            what: format!("the pointer {}", self.pointer),
+            what: format!("the pointer {}", self.0.pointer),
             why: why.to_string(),
         };
         text.map(|text| Pointer::decode(&text).map_err(damaged)).transpose()
@@ -92,10 +95,10 @@ impl RedisChannel {
         let mut found = HashMap::with_capacity(names.len());
         for part in names.chunks(PIECES_AT_ONCE) {
             let mut asked = redis::cmd("HMGET");
-            asked.arg(&self.chunks);
-            part.iter().for_each(|name| {
+            asked.arg(&self.0.chunks);
+            for name in part {
                 asked.arg(name.to_string());
-            });
+            }
             let pieces: Vec<Option<Vec<u8>>> = self.send(Step::Command(&asked)).await?;
             found.extend(part.iter().zip(pieces).filter_map(|(name, piece)| Some((*name, piece?))));
         }
@@ -103,7 +106,7 @@ impl RedisChannel {
     }
 
     pub(crate) async fn names(&self) -> Result<HashSet<ChunkName>, ChannelError> {
-        let asked = Cmd::hkeys(&self.chunks);
+        let asked = Cmd::hkeys(&self.0.chunks);
         let names: Vec<String> = self.send(Step::Command(&asked)).await?;
         Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
     }
@@ -117,7 +120,7 @@ impl RedisChannel {
                 batch.clear();
                 octets = 0;
             }
-            batch.hset(&self.chunks, name.to_string(), sealed.as_slice()).ignore();
+            batch.hset(&self.0.chunks, name.to_string(), sealed.as_slice()).ignore();
             octets += sealed.len();
         }
         self.upload(&batch).await?;
@@ -125,8 +128,8 @@ impl RedisChannel {
         let text = encoded(&publication.pointer)?;
         let script = Script::new(include_str!("../scripts/publish.lua"));
         let mut call = script.prepare_invoke();
-        call.key(&self.pointer).key(&self.chunks);
-        call.arg(epoch.transitions).arg(epoch.sequence).arg(text).arg(index.to_string()).arg(&self.news);
+        call.key(&self.0.pointer).key(&self.0.chunks);
+        call.arg(epoch.transitions).arg(epoch.sequence).arg(text).arg(index.to_string()).arg(&self.0.news);
         let newer: Option<(u64, u64)> = self.send(Step::Call(&call)).await?;
         Ok(newer.map_or(Moved::Forward, |(transitions, sequence)| {
             Moved::Outdated(Epoch { transitions, sequence })
@@ -147,7 +150,7 @@ impl RedisChannel {
         let script = Script::new(include_str!("../scripts/collect.lua"));
         for part in gone.chunks(NAMES_AT_ONCE) {
             let mut call = script.prepare_invoke();
-            call.key(&self.pointer).key(&self.chunks).arg(&text).arg(part);
+            call.key(&self.0.pointer).key(&self.0.chunks).arg(&text).arg(part);
             let _: u64 = self.send(Step::Call(&call)).await?;
         }
         Ok(())
@@ -157,13 +160,13 @@ impl RedisChannel {
         let text = serde_json::to_vec(report).map_err(|error| ChannelError::Redis(error.to_string()))?;
         let script = Script::new(include_str!("../scripts/report.lua"));
         let mut call = script.prepare_invoke();
-        call.key(&self.nodes).arg(&report.uid).arg(text).arg(&self.answers);
+        call.key(&self.0.nodes).arg(&report.uid).arg(text).arg(&self.0.answers);
         let _: Value = self.send(Step::Call(&call)).await?;
         Ok(())
     }
 
     pub(crate) async fn reports(&self) -> Result<Vec<Report>, ChannelError> {
-        let asked = Cmd::hvals(&self.nodes);
+        let asked = Cmd::hvals(&self.0.nodes);
         let reports: Vec<Vec<u8>> = self.send(Step::Command(&asked)).await?;
         let reports = reports.iter().filter(|report| report.len() <= REPORT_LENGTH);
         Ok(reports.filter_map(|report| serde_json::from_slice(report).ok()).collect())
@@ -173,7 +176,7 @@ impl RedisChannel {
         if uids.is_empty() {
             return Ok(());
         }
-        let asked = Cmd::hdel(&self.nodes, uids);
+        let asked = Cmd::hdel(&self.0.nodes, uids);
         self.send(Step::Command(&asked)).await
     }
 
@@ -181,11 +184,11 @@ impl RedisChannel {
     pub(crate) async fn listen(&self, ear: Ear, mut tell: impl FnMut()) {
         use futures::StreamExt as _;
         let name = match ear {
-            Ear::News => &self.news,
-            Ear::Answers => &self.answers,
+            Ear::News => &self.0.news,
+            Ear::Answers => &self.0.answers,
         };
         let ready = async {
-            let mut subscriber = self.client.get_async_pubsub().await?;
+            let mut subscriber = self.0.client.get_async_pubsub().await?;
             subscriber.subscribe(name).await?;
             Ok::<_, RedisError>(subscriber)
         };
@@ -204,9 +207,9 @@ impl RedisChannel {
                 .set_connection_timeout(Some(TIMEOUT))
                 .set_response_timeout(Some(TIMEOUT))
                 .set_number_of_retries(1);
-            ConnectionManager::new_with_config(self.client.clone(), config).await
+            ConnectionManager::new_with_config(self.0.client.clone(), config).await
         };
-        let mut connection = self.connection.get_or_try_init(connect).await.map_err(failed)?.clone();
+        let mut connection = self.0.connection.get_or_try_init(connect).await.map_err(failed)?.clone();
         match step.send(&mut connection).await {
             Err(error) if error.is_io_error() && !error.is_timeout() => {
                 step.send(&mut connection).await.map_err(failed)
@@ -236,7 +239,7 @@ impl Step<'_> {
 
 impl fmt::Debug for RedisChannel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "RedisChannel({})", self.pointer) // the URL may hold a password
+        write!(f, "RedisChannel({})", self.0.pointer) // the URL may hold a password
     }
 }
 
@@ -244,6 +247,7 @@ fn encoded(pointer: &Pointer) -> Result<String, ChannelError> {
     pointer.encode().map_err(|error| ChannelError::Redis(error.to_string()))
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what map_err hands over")]
 fn failed(error: RedisError) -> ChannelError {
     ChannelError::Redis(error.to_string())
 }

@@ -19,6 +19,7 @@ use super::{
 };
 use crate::{
     budget::{NoRoom, Reservation},
+    delivery::offer::Offer,
     events,
     node::Node,
     policy::Policy,
@@ -257,7 +258,9 @@ impl Transaction {
 
     /// Makes the message durable; on any doubt takes it back before the client is told to try again.
     async fn enqueue(&self, node: &Node, message: NewMessage) -> Result<(), Reply> {
-        let offer = node.delivery.offer(&message, &self.policy);
+        // What was routed by a snapshot that does not hold any more is routed again at its lease, and so not leased here.
+        let is_current = node.policy().is_some_and(|current| current.hash == self.policy.hash);
+        let offer = if is_current { node.delivery.offer(&message, &self.policy) } else { Offer::default() };
         let kept = offer.keep(&message);
         let chunked = matches!(message.content, NewContent::Chunks(_));
         let life = node.presence.life();
