@@ -1,6 +1,6 @@
 //! One gateway of a run: what it is to be, its nodes, what they say. It binds sockets; tasks of their own publish and keep nodes running.
 
-use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
 
 use posthouse_channel::{Channel, Directory, KeyFolder, Published, Publisher, RedisChannel, Report};
 use posthouse_compiler::{ObjectKey, Severity};
@@ -38,6 +38,8 @@ pub(super) struct Gateway {
     publishing: Publishing,
     /// What the nodes are to run, once that is there for them.
     pub(super) published: Option<Published>,
+    /// When what is to be published was wanted, until every node runs it.
+    wanted_since: Option<Instant>,
     /// Publications so far in this run.
     news: u64,
     /// What the nodes report.
@@ -117,6 +119,7 @@ impl Gateway {
             reading: 0,
             publishing,
             published: None,
+            wanted_since: Some(Instant::now()),
             news: 0,
             reports: Vec::new(),
             trouble: None,
@@ -134,6 +137,7 @@ impl Gateway {
     pub(super) fn want(&mut self, wish: Wish, settings: &Settings) {
         self.wanted = sockets::wanted(&wish.snapshot, settings.listen, settings.ephemeral_ports);
         self.snapshot = Arc::clone(&wish.snapshot);
+        self.wanted_since.get_or_insert_with(Instant::now);
         self.publishing.want(wish);
     }
 
@@ -189,7 +193,8 @@ impl Gateway {
             Told::Published { reading, published } => {
                 self.reading = reading;
                 if self.published.as_ref() == Some(&published) {
-                    return; // it says the same
+                    self.wanted_since = None; // it says the same
+                    return;
                 }
                 let Published { epoch, hash, schema, downgraded, .. } = &published;
                 tracing::info!(gateway = %self.key, publication = %epoch, snapshot = %hash, schema, "snapshot published");
@@ -207,6 +212,7 @@ impl Gateway {
                     say(&self.key, report, before.get(report.uid.as_str()).copied());
                 }
                 self.reports = reports;
+                self.say_propagation();
             }
             Told::Trouble(trouble) => {
                 match &trouble {
@@ -218,6 +224,20 @@ impl Gateway {
                 }
                 self.trouble = trouble;
             }
+        }
+    }
+
+    /// Says once of each publication that every node runs it.
+    fn say_propagation(&mut self) {
+        let (Some(since), Some(published)) = (self.wanted_since, &self.published) else { return };
+        let runs: Vec<_> = self.nodes.iter().filter_map(|node| node.uid.as_deref()).collect();
+        let has = |uid: &&str| {
+            self.reports.iter().any(|report| report.uid == *uid && report.has_applied(published.epoch))
+        };
+        if !runs.is_empty() && runs.iter().all(has) {
+            let (nodes, milliseconds) = (runs.len(), since.elapsed().as_millis());
+            tracing::info!(gateway = %self.key, publication = %published.epoch, nodes, milliseconds, "in force on every node");
+            self.wanted_since = None;
         }
     }
 

@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use posthouse_channel::{Channel, News, Published, Publisher, Report};
@@ -17,6 +17,9 @@ use tokio::{
 };
 
 use super::event::{Event, Told, Trouble};
+
+/// How long a report of an unknown run stays: longer than a node takes to begin.
+const STRANGER: Duration = Duration::from_mins(1);
 
 /// The runs of nodes that are under way, by uid; whether each is ready.
 pub(super) type Runs = BTreeMap<String, bool>;
@@ -56,6 +59,7 @@ impl Publishing {
             runs: nodes,
             events,
             reports: Vec::new(),
+            strangers: BTreeMap::new(),
             published: None,
             trouble: None,
         };
@@ -99,6 +103,8 @@ struct Task {
     events: mpsc::Sender<Event>,
     /// Of the runs that are under way.
     reports: Vec<Report>,
+    /// Runs that report and are not known to be under way; since when.
+    strangers: BTreeMap<String, Instant>,
     /// What was said last.
     published: Option<(u64, Published)>,
     trouble: Option<Trouble>,
@@ -164,16 +170,28 @@ impl Task {
             Ok(reports) => reports,
             Err(error) => return self.say_trouble(Some(Trouble::of(&error.into()))).await,
         };
-        let (mut current, over): (Vec<_>, Vec<_>) =
+        let (mut current, strangers): (Vec<_>, Vec<_>) =
             reports.into_iter().partition(|report| runs.contains_key(&report.uid));
-        let over: Vec<_> = over.into_iter().map(|report| report.uid).collect();
-        if let Err(error) = channel.forget(&over).await {
-            tracing::debug!(gateway = %self.gateway, "reports of ended nodes stay: {error}");
-        }
+        self.forget(channel, strangers.into_iter().map(|report| report.uid)).await;
         current.sort_by(|one, other| one.uid.cmp(&other.uid));
         if current != self.reports {
             self.reports.clone_from(&current);
             self.say(Told::Reports(current)).await;
+        }
+    }
+
+    /// Removes the reports of runs that are over. A run may report before it is heard of here that it began: only who stays a stranger is over.
+    async fn forget(&mut self, channel: &Channel, strangers: impl Iterator<Item = String>) {
+        let now = Instant::now();
+        let before = std::mem::take(&mut self.strangers);
+        self.strangers = strangers
+            .map(|uid| (before.get(&uid).copied().unwrap_or(now), uid))
+            .map(|(at, uid)| (uid, at))
+            .collect();
+        let is_over = |(_, since): &(&String, &Instant)| now.duration_since(**since) > STRANGER;
+        let over: Vec<_> = self.strangers.iter().filter(is_over).map(|(uid, _)| uid.clone()).collect();
+        if let Err(error) = channel.forget(&over).await {
+            tracing::debug!(gateway = %self.gateway, "reports of ended nodes stay: {error}");
         }
     }
 
@@ -199,4 +217,44 @@ impl Task {
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use posthouse_channel::{Directory, KeyFolder};
+    use posthouse_config::Gateway;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_report_that_comes_before_its_run_is_known_is_heard_when_it_is() {
+        let folder = tempfile::tempdir().unwrap();
+        let channel = Channel::Directory(Directory::create(folder.path().join("config")).unwrap());
+        channel.report(&Report::new("edge-0.1".to_owned(), "edge-0".to_owned())).await.unwrap();
+        let gateway = Gateway::new("mail/edge".parse().unwrap(), "mail.example.com".parse().unwrap());
+        let snapshot = Arc::new(Snapshot::new(gateway));
+        let (_wanted, wanted) = watch::channel(Wish { reading: 1, snapshot });
+        let (known, runs) = watch::channel(Runs::new());
+        let (events, mut told) = mpsc::channel(8);
+        let publisher =
+            Publisher::new(vec![channel.clone()], KeyFolder::new(folder.path().join("keys")), 0);
+        let mut task = Task {
+            gateway: ObjectKey::new("mail", "edge"),
+            publisher,
+            wanted,
+            runs,
+            events,
+            reports: Vec::new(),
+            strangers: BTreeMap::new(),
+            published: None,
+            trouble: None,
+        };
+        task.hear(&channel).await;
+        assert!(told.try_recv().is_err(), "nobody knows it yet");
+        known.send_replace([("edge-0.1".to_owned(), true)].into());
+        task.hear(&channel).await;
+        let heard = told.try_recv().unwrap();
+        let Event::Gateway { told: Told::Reports(reports), .. } = heard else { panic!("{heard:?}") };
+        assert_eq!(reports.len(), 1);
+    }
 }

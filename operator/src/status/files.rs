@@ -46,7 +46,8 @@ impl StatusFolder {
         };
         DirBuilder::new().recursive(true).mode(0o700).create(&path).map_err(failed("be made"))?;
         let (mut generations, mut statuses) = (Generations::default(), BTreeMap::new());
-        for (file, read) in read_all(&path).map_err(failed("be read"))? {
+        for file in files(&path).map_err(failed("be read"))? {
+            let Some(read) = read(&file) else { continue };
             let name = file.file_name().and_then(|name| name.to_str()).unwrap_or_default();
             let written = read.as_ref().ok().and_then(form::written);
             if let Some(Written { id, status, sighting }) = written.filter(|one| file_name(&one.id) == name) {
@@ -86,25 +87,29 @@ pub(super) fn folder(state: &Path) -> PathBuf {
     state.join("status")
 }
 
-/// Every status in a folder, by file; one that cannot be read, with why. What a crash left half written is passed over.
-pub(super) fn read_all(path: &Path) -> io::Result<BTreeMap<PathBuf, Result<Value, String>>> {
-    let mut all = BTreeMap::new();
+/// The files of the statuses in a folder, in order. What a crash left half written is passed over.
+pub(super) fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
     for entry in fs::read_dir(path)? {
         let file = entry?.path();
-        if file.extension().is_none_or(|extension| extension != "yaml") {
-            continue;
+        if file.extension().is_some_and(|extension| extension == "yaml") {
+            files.push(file);
         }
-        let read = match fs::read(&file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue, // it went meanwhile
-            Err(error) => Err(error.to_string()),
-            Ok(octets) => {
-                let text = std::str::from_utf8(&octets).ok();
-                text.and_then(form::parse).ok_or_else(|| "is damaged".to_owned())
-            }
-        };
-        all.insert(file, read);
     }
-    Ok(all)
+    files.sort();
+    Ok(files)
+}
+
+/// A status, or why it cannot be read; nothing where it went meanwhile.
+pub(super) fn read(file: &Path) -> Option<Result<Value, String>> {
+    match fs::read(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => Some(Err(error.to_string())),
+        Ok(octets) => {
+            let text = std::str::from_utf8(&octets).ok();
+            Some(text.and_then(form::parse).ok_or_else(|| "is damaged".to_owned()))
+        }
+    }
 }
 
 /// The name of a resource's file. One that is no name of a file, or too long for one, is known by its hash.

@@ -39,7 +39,7 @@ pub(super) fn object(
     });
     if let (Some(sighting), Some(fields)) = (sighting, object.as_object_mut()) {
         let Sighting { generation: _, spec_hash, shown, since } = sighting;
-        fields.insert("spec".to_owned(), shown.clone());
+        fields.insert("spec".to_owned(), serde_json::from_str(shown).unwrap_or_default());
         if let Some(metadata) = fields.get_mut("metadata").and_then(Value::as_object_mut) {
             metadata.insert("annotations".to_owned(), json!({SPEC_HASH: spec_hash}));
             metadata.insert("creationTimestamp".to_owned(), json!(Time(*since)));
@@ -58,8 +58,8 @@ pub(super) fn written(object: &Value) -> Option<Written> {
     let sighting = || {
         Some(Sighting {
             generation: metadata.get("generation")?.as_i64()?,
-            spec_hash: metadata.get("annotations")?.get(SPEC_HASH)?.as_str()?.to_owned(),
-            shown: object.get("spec")?.clone(),
+            spec_hash: metadata.get("annotations")?.get(SPEC_HASH)?.as_str()?.parse().ok()?,
+            shown: object.get("spec")?.to_string().into(),
             since: text("/metadata/creationTimestamp")?.parse().ok()?,
         })
     };

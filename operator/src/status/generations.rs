@@ -23,9 +23,9 @@ pub(crate) struct Generations(pub(super) BTreeMap<ResourceId, Sighting>);
 pub(super) struct Sighting {
     pub(super) generation: i64,
     /// Of the spec that this generation stands for.
-    pub(super) spec_hash: String,
-    /// Of the spec what tables show.
-    pub(super) shown: Value,
+    pub(super) spec_hash: SnapshotHash,
+    /// Of the spec what tables show, as JSON: there are as many of these as resources.
+    pub(super) shown: Box<str>,
     /// When a run first saw it.
     pub(super) since: Timestamp,
 }
@@ -50,7 +50,7 @@ impl Generations {
         };
         if before.is_none_or(|before| before.generation != resource.generation) {
             let since = before.map_or_else(|| whole_seconds(now), |before| before.since);
-            let shown = column::shown(resource.kind, spec);
+            let shown = column::shown(resource.kind, spec).to_string().into();
             self.0.insert(id, Sighting { generation: resource.generation, spec_hash, shown, since });
         }
     }
@@ -69,10 +69,10 @@ impl Generations {
 }
 
 /// The hash of a spec, whatever the order of its fields.
-fn hash(spec: &Value) -> String {
+fn hash(spec: &Value) -> SnapshotHash {
     let mut text = String::new();
     canonical(spec, &mut text);
-    SnapshotHash::of(text.as_bytes()).to_string()
+    SnapshotHash::of(text.as_bytes())
 }
 
 fn canonical(value: &Value, text: &mut String) {

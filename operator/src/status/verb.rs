@@ -61,20 +61,21 @@ enum Form {
 pub(crate) fn run(args: &StatusArgs) -> Result<Ending, Failure> {
     let (kinds, names) = asked(args)?;
     let folder = files::folder(&args.state);
-    let read = match files::read_all(&folder) {
+    let files = match files::files(&folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(Failure::NoStatuses { path: folder });
         }
-        read => read.map_err(|source| Failure::State { doing: "be read", path: folder, source })?,
+        files => files.map_err(|source| Failure::State { doing: "be read", path: folder, source })?,
     };
     if !is_run_alive(&args.state) {
         eprintln!("no run uses this state: this is what was last known");
     }
     let mut objects = Vec::new();
-    for (file, object) in read {
-        match object {
-            Ok(object) => objects.push(object),
-            Err(why) => eprintln!("{}: {why}; the next run writes it anew", file.display()),
+    for file in files {
+        match files::read(&file) {
+            None => {}
+            Some(Ok(object)) => objects.push(object),
+            Some(Err(why)) => eprintln!("{}: {why}; the next run writes it anew", file.display()),
         }
     }
     let is_meant = |object: &&Value| {
