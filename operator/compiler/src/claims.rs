@@ -2,7 +2,14 @@
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::resources::{Claim, Claims, ObjectKey};
+use crate::resources::ObjectKey;
+
+mod claim;
+mod held;
+
+pub(crate) use claim::{Claim, ClaimMap};
+pub use held::Claims;
+pub(crate) use held::{Holding, Settled};
 
 /// A resource that wants something.
 #[derive(Clone, Debug)]
@@ -27,8 +34,8 @@ pub(crate) fn winner<'a>(
             .min_by_key(|claimant| (claimant.created, claimant.key))
             .map(|oldest| oldest.key);
     }
-    let holder = previous.0.get(claim)?;
-    claimants.iter().map(|claimant| claimant.key).find(|key| **key == **holder)
+    let holder = previous.holder(claim)?;
+    claimants.iter().map(|claimant| claimant.key).find(|key| *key == holder)
 }
 
 #[cfg(test)]
@@ -61,9 +68,10 @@ mod tests {
         let (a, b) = (key("a"), key("b"));
         let both = [Claimant { key: &a, created: None }, Claimant { key: &b, created: None }];
         assert_eq!(winner(&claim, &both, &Claims::default()), None);
-        let previous = Claims([(Arc::new(claim.clone()), Arc::new(b.clone()))].into_iter().collect());
+        let held_by = |key| Claims::of([(claim.clone(), Arc::new(key))]);
+        let previous = held_by(b.clone());
         assert_eq!(winner(&claim, &both, &previous), Some(&b));
-        let gone = Claims([(Arc::new(claim.clone()), Arc::new(key("c")))].into_iter().collect());
+        let gone = held_by(key("c"));
         assert_eq!(winner(&claim, &both, &gone), None);
     }
 }

@@ -1,7 +1,7 @@
 //! The compilation as a whole: the order of its steps, and what all of them look things up in. Pure.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashSet},
     net::IpAddr,
     sync::Arc,
 };
@@ -13,14 +13,14 @@ use posthouse_crds::{GatewayRef, Kind, MailGateway};
 use posthouse_model::Domain;
 
 use crate::{
-    claims::{Claimant, winner},
+    claims::{Claim, Claimant, Claims, Settled, winner},
     domain, gateway,
     gateway::Gateway,
     memory::{Memory, Parsed},
     others,
     previous::{self, Standing},
     reason::Reason,
-    resources::{Claim, Claims, Context, Environment, ObjectKey, Resources, Secrets, has_key},
+    resources::{Context, Environment, ObjectKey, Resources, Secrets, has_key},
     retired, rule, snapshot, syntax,
     tenancy::Namespaces,
     unsupported::{self, Withheld},
@@ -68,7 +68,7 @@ impl Compiler {
         let parsed = self.memory.parse(resources);
         let input = Input::new(resources, context, &parsed);
         let mut report = Report::default();
-        let mut claims = Claims::default();
+        let mut claims = Settled::default();
 
         let mut gateways = Gateways::check(&input, &mut report);
         gateways.claim_queue_ids(&input, &mut claims, &mut report);
@@ -81,7 +81,8 @@ impl Compiler {
             snapshot::build(&gateways, &domains, &rules, &kept, &context.previous, &mut self.memory);
         retired::retire(&mut snapshots, &input);
         let snapshots = snapshots.into_iter().map(|(key, snapshot)| (key, Arc::new(snapshot))).collect();
-        Compilation { snapshots, verdicts: report.into_verdicts(), standing: kept.standing, claims }
+        let (verdicts, standing) = (report.into_verdicts(), kept.standing);
+        Compilation { snapshots, verdicts, standing, claims: claims.finish(&context.claims) }
     }
 }
 
@@ -93,7 +94,7 @@ pub(crate) fn sorted<K: Resource>(objects: &[Arc<K>]) -> Vec<(ObjectKey, &K)> {
 }
 
 /// The namespace and name of an object.
-fn parts<K: Resource>(object: &Arc<K>) -> (&str, &str) {
+pub(crate) fn parts<K: Resource>(object: &Arc<K>) -> (&str, &str) {
     let metadata = object.meta();
     (metadata.namespace.as_deref().unwrap_or_default(), metadata.name.as_deref().unwrap_or_default())
 }
@@ -133,7 +134,7 @@ impl<'a> Input<'a> {
     /// Whether the domain is there, whatever is wrong with it.
     pub(crate) fn has_domain(&self, key: (&str, &str)) -> bool {
         let parsed = &self.parsed.domains;
-        parsed.binary_search_by_key(&key, |(parsed, _)| parsed.key.parts()).is_ok()
+        parsed.binary_search_by_key(&key, |remembered| remembered.parsed.key.parts()).is_ok()
             || self.is_refused(Kind::MailDomain, key)
     }
 
@@ -260,12 +261,15 @@ impl<'a> Input<'a> {
 
     /// Whether a resource of a namespace may make the gateway connect to a host. A name is checked again by the node, on its address.
     fn may_connect(&self, gateway: &Gateway<'_>, namespace: &str, host: &str) -> bool {
+        if namespace == gateway.key.namespace {
+            return true;
+        }
         let Ok(address) = host.parse::<IpAddr>() else { return true };
         // An IPv4 address in IPv6 clothes is connected to as what it is, and the unspecified address is this machine.
         let address = address.to_canonical();
         let denied = address.is_unspecified()
             || gateway.denied_networks.iter().any(|network: &IpNet| network.contains(&address));
-        namespace == gateway.key.namespace || !denied || self.is_allowed_host(gateway, namespace, host)
+        !denied || self.is_allowed_host(gateway, namespace, host)
     }
 }
 
@@ -280,7 +284,6 @@ pub(crate) struct Host {
 /// The gateways, checked, by key.
 pub(crate) struct Gateways<'a> {
     pub(crate) all: Vec<Gateway<'a>>,
-    by_key: HashMap<(&'a str, &'a str), usize>,
 }
 
 /// Where a resource is attached.
@@ -295,19 +298,17 @@ impl<'a> Gateways<'a> {
     fn check(input: &Input<'a>, report: &mut Report) -> Self {
         let mut objects: Vec<&'a Arc<MailGateway>> = input.resources.gateways.iter().collect();
         objects.sort_by_key(|object| parts(object));
-        let all: Vec<_> = objects.into_iter().map(|object| gateway::check(input, object, report)).collect();
-        let by_key = all.iter().enumerate().map(|(place, gateway)| (parts(gateway.object), place)).collect();
-        Self { all, by_key }
+        Self { all: objects.into_iter().map(|object| gateway::check(input, object, report)).collect() }
     }
 
     /// Two gateways with one queue id would eat each other's mail: only one gets it.
-    fn claim_queue_ids(&mut self, input: &Input<'_>, claims: &mut Claims, report: &mut Report) {
+    fn claim_queue_ids(&mut self, input: &Input<'_>, claims: &mut Settled<'_>, report: &mut Report) {
         let mut claimants: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (place, gateway) in self.all.iter().enumerate().filter(|(_, gateway)| !gateway.foreign) {
             claimants.entry(gateway.queue_id.clone()).or_default().push(place);
         }
         for (id, places) in claimants {
-            let claim = Arc::new(Claim::queue_id(&id));
+            let claim = Claim::queue_id(&id);
             let contenders: Vec<_> = places
                 .iter()
                 .filter_map(|place| self.all.get(*place))
@@ -328,7 +329,9 @@ impl<'a> Gateways<'a> {
                 let subject = Subject { kind: Kind::MailGateway, key: &gateway.key };
                 report.say(subject, "spec.queue.id", Reason::QueueIdClaimed, message);
             }
-            claims.0.extend(holder.map(|holder| (claim, Arc::new(holder))));
+            if let Some(holder) = holder {
+                claims.insert(claim, Arc::new(holder));
+            }
         }
     }
 
@@ -369,7 +372,7 @@ impl<'a> Gateways<'a> {
 
     /// The place of the gateway that a resource names, if it is there.
     pub(crate) fn place(&self, key: &ObjectKey) -> Option<usize> {
-        self.by_key.get(&key.parts()).copied()
+        self.all.binary_search_by(|gateway| gateway.key.cmp(key)).ok()
     }
 
     /// The gateway at a place that [`attach`](Self::attach) gave.
@@ -383,7 +386,7 @@ fn say_refused(subject: Subject<'_>, gateway: &ObjectKey, report: &mut Report) {
     report.say(subject, "spec.gatewayRef", Reason::GatewayRefused, message);
 }
 
-/// The key of the gateway that a resource names.
-pub(crate) fn target(key: &ObjectKey, reference: &GatewayRef) -> ObjectKey {
-    ObjectKey::new(reference.namespace.as_ref().unwrap_or(&key.namespace), &reference.name)
+/// The key of the gateway that a resource of a namespace names.
+pub(crate) fn target(namespace: &str, reference: &GatewayRef) -> ObjectKey {
+    ObjectKey::new(reference.namespace.as_deref().unwrap_or(namespace), &reference.name)
 }

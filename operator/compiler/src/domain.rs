@@ -3,19 +3,22 @@
 
 use std::sync::Arc;
 
-use posthouse_config::Hold;
+use posthouse_config::{Hold, MailDomain as Form};
 use posthouse_crds::{
     Kind, MailDomain,
     mail_domain::{Delivery, Forward, RecipientPolicy, Release, Role, UnknownAction},
     size::Size,
 };
 use posthouse_model::{Domain, HostPort, QueueName};
+use smallvec::SmallVec;
 
 use crate::{
+    claims::Settled,
     compile::{Attachment, Gateways, Input},
     gateway::Gateway,
+    memory::Remembered,
     reason::Reason,
-    resources::{Claims, ObjectKey},
+    resources::ObjectKey,
     syntax,
     tenancy::Seen,
     unsupported,
@@ -34,17 +37,18 @@ pub(crate) use recipients::{EntryKind, Listed, key_of};
 
 /// A domain, checked.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is found by another step, and all combine")]
 pub(crate) struct DomainPlan<'a> {
     pub(crate) parsed: &'a ParsedDomain,
     pub(crate) key: &'a ObjectKey,
     /// The place of its gateway.
     pub(crate) gateway: usize,
     /// The names that it wants, its own first: granted, each once.
-    pub(crate) wanted: Vec<Wanted<'a>>,
+    pub(crate) wanted: SmallVec<[Wanted<'a>; 2]>,
     /// Its own name, once it is known to hold it.
     pub(crate) name: Option<&'a ParsedName>,
     /// The aliases that it holds, sorted.
-    pub(crate) aliases: Vec<&'a Domain>,
+    pub(crate) aliases: SmallVec<[&'a Domain; 2]>,
     /// Names that it wants and nobody holds.
     pub(crate) contested: Vec<&'a Domain>,
     /// Another domain took its names over.
@@ -55,6 +59,8 @@ pub(crate) struct DomainPlan<'a> {
     pub(crate) complete: bool,
     /// Whom it receives mail for.
     pub(crate) listed: Arc<Listed>,
+    /// What it was compiled to before, and from which recipients.
+    form: Option<(&'a Arc<Listed>, &'a Arc<Form>)>,
     /// Where mail of its users goes.
     pub(crate) local: Option<LocalDelivery>,
     /// Where mail for anybody else goes.
@@ -63,6 +69,8 @@ pub(crate) struct DomainPlan<'a> {
     pub(crate) delivery: Delivery,
     /// The queue that its mail waits in.
     pub(crate) queue: Option<&'a QueueName>,
+    /// Others use this queue too, or may.
+    pub(crate) shares_queue: bool,
 }
 
 /// Where mail of users goes.
@@ -107,6 +115,25 @@ impl<'a> DomainPlan<'a> {
         }
     }
 
+    /// What it was compiled to before from the same manifest and recipients.
+    pub(crate) fn form(&self) -> Option<&'a Arc<Form>> {
+        self.form.filter(|(listed, _)| Arc::ptr_eq(listed, &self.listed)).map(|(_, form)| form)
+    }
+
+    /// Whether it holds a name that it wants.
+    fn holds(&self, wanted: &Wanted<'_>) -> bool {
+        let name = &wanted.name.domain;
+        self.name.is_some_and(|own| std::ptr::eq(own, wanted.name))
+            || self.aliases.iter().any(|alias| std::ptr::eq(*alias, name))
+    }
+
+    /// Whether it holds all that its manifest names, and nothing else.
+    fn holds_all_names(&self) -> bool {
+        let held = usize::from(self.name.is_some()) + self.aliases.len();
+        let names = self.parsed.names.len();
+        held == names && self.wanted.len() == names && !self.wanted.iter().any(|wanted| wanted.inherited)
+    }
+
     pub(crate) fn accepts_all(&self) -> bool {
         self.object().spec.recipients.as_ref().is_some_and(|r| r.policy == RecipientPolicy::AcceptAll)
     }
@@ -129,11 +156,12 @@ impl<'a> DomainPlan<'a> {
 pub(crate) fn check<'a>(
     input: &Input<'a>,
     gateways: &Gateways<'a>,
-    claims: &mut Claims,
+    claims: &mut Settled<'a>,
     report: &mut Report,
 ) -> Vec<DomainPlan<'a>> {
-    let mut plans = Vec::new();
-    for (parsed, listed) in &input.parsed.domains {
+    let mut plans = Vec::with_capacity(input.parsed.domains.len());
+    for remembered in &input.parsed.domains {
+        let Remembered { parsed, listed, form } = remembered;
         let subject = Subject { kind: Kind::MailDomain, key: &parsed.key };
         let attachment = gateways.attach(input, subject, &parsed.gateway, report);
         let Attachment::To(place) = attachment else { continue };
@@ -141,18 +169,20 @@ pub(crate) fn check<'a>(
             parsed,
             key: &parsed.key,
             gateway: place,
-            wanted: Vec::new(),
+            wanted: SmallVec::new(),
             name: None,
-            aliases: Vec::new(),
+            aliases: SmallVec::new(),
             contested: Vec::new(),
             superseded: false,
             primary: false,
             complete: true,
             listed: Arc::clone(listed),
+            form: form.as_ref().map(|form| (listed, form)),
             local: None,
             unknown: Unknown::Reject,
             delivery: Delivery::Online,
             queue: None,
+            shares_queue: false,
         });
     }
     let holders = names::settle(&mut plans, input, gateways, claims, report);
@@ -166,7 +196,25 @@ pub(crate) fn check<'a>(
     recipients::drop_unknown_targets(&mut plans, report);
     loops::cut_forward_loops(&mut plans, &holders, gateways, report);
     queues::settle(&mut plans, input, claims, report);
+    for plan in &plans {
+        hold(plan, claims);
+    }
     plans
+}
+
+/// What a domain holds is its own from now on.
+fn hold<'a>(plan: &DomainPlan<'a>, claims: &mut Settled<'a>) {
+    let parsed = plan.parsed;
+    if plan.holds_all_names() && !plan.shares_queue {
+        claims.insert_holding(&parsed.holding);
+        return;
+    }
+    for wanted in plan.wanted.iter().filter(|wanted| plan.holds(wanted)) {
+        claims.insert(wanted.name.claim.clone(), Arc::clone(&parsed.key));
+    }
+    if let Some(Ok(queue)) = parsed.queue.as_ref().filter(|_| plan.queue.is_some() && !plan.shares_queue) {
+        claims.insert(queue.claim.clone(), Arc::clone(&queue.holder));
+    }
 }
 
 /// The parts of a domain that need no other domain.

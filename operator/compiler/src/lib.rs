@@ -23,8 +23,9 @@ mod tenancy;
 mod unsupported;
 pub mod verdict;
 
+pub use claims::Claims;
 pub use compile::{Compilation, Compiler, compile};
 pub use previous::Standing;
 pub use reason::Reason;
-pub use resources::{Claims, Context, Environment, ObjectKey, Resources};
+pub use resources::{Context, Environment, ObjectKey, Resources};
 pub use verdict::{Condition, Severity, Verdict};

@@ -2,7 +2,8 @@
 //! so no other object can come to have its address meanwhile. It changes how long a compilation takes, and never its outcome. Pure.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet, hash_map::Entry as Slot},
+    hash::{BuildHasherDefault, Hasher},
     sync::Arc,
 };
 
@@ -10,6 +11,7 @@ use posthouse_config::MailDomain as Form;
 use posthouse_crds::{MailDomain, MailRecipients};
 
 use crate::{
+    compile::{parts, target},
     domain::{Listed, ParsedDomain},
     resources::{ObjectKey, Resources},
 };
@@ -17,89 +19,116 @@ use crate::{
 /// What is remembered.
 #[derive(Debug, Default)]
 pub(crate) struct Memory {
-    domains: HashMap<usize, RememberedDomain>,
+    domains: HashMap<usize, Remembered, BuildHasherDefault<AddressHasher>>,
+    /// The gateways that domains name, each once: what is one thing is compared by identity.
+    gateways: BTreeSet<Arc<ObjectKey>>,
 }
 
-#[derive(Debug)]
-struct RememberedDomain {
-    parsed: Arc<ParsedDomain>,
-    /// The lists that `listed` was made of.
-    lists: Vec<Arc<MailRecipients>>,
-    listed: Arc<Listed>,
-    /// What it was compiled to, and from which recipients.
-    form: Option<(Arc<Listed>, Arc<Form>)>,
+/// A domain as it was found.
+#[derive(Clone, Debug)]
+pub(crate) struct Remembered {
+    pub(crate) parsed: Arc<ParsedDomain>,
+    pub(crate) listed: Arc<Listed>,
+    /// What it was compiled to, from the same manifest and recipients.
+    pub(crate) form: Option<Arc<Form>>,
 }
 
-/// The domains with their recipients, and the lists of these, each parsed and sorted by key.
+/// The domains with their recipients, parsed and sorted by key.
 #[derive(Debug)]
 pub(crate) struct Parsed {
-    pub(crate) domains: Vec<(Arc<ParsedDomain>, Arc<Listed>)>,
-    pub(crate) lists: Vec<(ObjectKey, Arc<MailRecipients>)>,
+    pub(crate) domains: Vec<Remembered>,
+    /// Lists of domains that are not there.
+    pub(crate) stray_lists: Vec<Arc<MailRecipients>>,
 }
 
 impl Memory {
     /// Parses what was not there before, and forgets what is not there any more.
     pub(crate) fn parse(&mut self, resources: &Resources) -> Parsed {
-        let mut lists: Vec<_> = resources
-            .recipients
-            .iter()
-            .map(|list| (ObjectKey::of(&list.metadata), Arc::clone(list)))
-            .collect();
-        lists.sort_by(|(one, _), (other, _)| one.cmp(other));
+        let mut lists: Vec<_> = resources.recipients.iter().collect();
+        lists.sort_by_key(|list| parts(list));
         let mut lists_of: HashMap<(&str, &str), Vec<Arc<MailRecipients>>> = HashMap::new();
-        for (key, list) in &lists {
-            let domain = (key.namespace.as_str(), list.spec.domain_ref.name.as_str());
+        for list in lists {
+            let domain = (parts(list).0, list.spec.domain_ref.name.as_str());
             lists_of.entry(domain).or_default().push(Arc::clone(list));
         }
+        self.gateways.retain(|gateway| Arc::strong_count(gateway) > 1);
         let mut domains = Vec::with_capacity(resources.domains.len());
         for object in &resources.domains {
-            let metadata = &object.metadata;
-            let name = (metadata.namespace.as_deref(), metadata.name.as_deref());
-            let lists = lists_of.remove(&(name.0.unwrap_or_default(), name.1.unwrap_or_default()));
+            let lists = if lists_of.is_empty() { None } else { lists_of.remove(&parts(object)) };
             domains.push(self.domain(object, lists.unwrap_or_default()));
         }
-        domains.sort_by(|(one, _), (other, _)| one.key.cmp(&other.key));
+        domains.sort_by(|one, other| one.parsed.key.cmp(&other.parsed.key));
         if self.domains.len() > resources.domains.len() {
             let present: HashSet<usize> = resources.domains.iter().map(address).collect();
             self.domains.retain(|address, _| present.contains(address));
         }
-        Parsed { domains, lists }
+        Parsed { domains, stray_lists: lists_of.into_values().flatten().collect() }
     }
 
-    fn domain(
-        &mut self,
-        object: &Arc<MailDomain>,
-        lists: Vec<Arc<MailRecipients>>,
-    ) -> (Arc<ParsedDomain>, Arc<Listed>) {
-        let remembered = self.domains.entry(address(object)).or_insert_with(|| RememberedDomain {
-            parsed: Arc::new(ParsedDomain::new(object)),
-            listed: Arc::new(Listed::new(&object.spec, &lists)),
-            lists: lists.clone(),
-            form: None,
-        });
-        let is_same = remembered.lists.len() == lists.len()
-            && remembered.lists.iter().zip(&lists).all(|(one, other)| Arc::ptr_eq(one, other));
-        if !is_same {
-            remembered.listed = Arc::new(Listed::new(&object.spec, &lists));
-            remembered.lists = lists;
+    fn domain(&mut self, object: &Arc<MailDomain>, lists: Vec<Arc<MailRecipients>>) -> Remembered {
+        let gateways = &mut self.gateways;
+        match self.domains.entry(address(object)) {
+            Slot::Vacant(slot) => {
+                let gateway = shared(gateways, target(parts(object).0, &object.spec.gateway_ref));
+                let listed = Arc::new(Listed::new(&object.spec, &gateway, lists));
+                let parsed = Arc::new(ParsedDomain::new(object, &gateway));
+                let now = Remembered { parsed, listed, form: None };
+                slot.insert(now).clone()
+            }
+            Slot::Occupied(slot) => {
+                let now = slot.into_mut();
+                let before = &now.listed.lists;
+                let is_same = before.len() == lists.len()
+                    && before.iter().zip(&lists).all(|(one, other)| Arc::ptr_eq(one, other));
+                if !is_same {
+                    now.listed = Arc::new(Listed::new(&object.spec, &now.parsed.gateway, lists));
+                    now.form = None;
+                }
+                now.clone()
+            }
         }
-        (Arc::clone(&remembered.parsed), Arc::clone(&remembered.listed))
     }
 
-    /// What the domain was last compiled to, if it had the same recipients then.
-    pub(crate) fn form(&self, object: &Arc<MailDomain>, listed: &Arc<Listed>) -> Option<&Arc<Form>> {
-        let (from, form) = self.domains.get(&address(object))?.form.as_ref()?;
-        Arc::ptr_eq(from, listed).then_some(form)
-    }
-
-    /// Remembers what a domain was compiled to.
+    /// Remembers what a domain was compiled to, if it was from the recipients that it has.
     pub(crate) fn keep_form(&mut self, object: &Arc<MailDomain>, listed: &Arc<Listed>, form: &Arc<Form>) {
-        if let Some(remembered) = self.domains.get_mut(&address(object)) {
-            remembered.form = Some((Arc::clone(listed), Arc::clone(form)));
+        if let Some(remembered) = self.domains.get_mut(&address(object))
+            && Arc::ptr_eq(&remembered.listed, listed)
+        {
+            remembered.form = Some(Arc::clone(form));
         }
     }
 }
 
 fn address<T>(object: &Arc<T>) -> usize {
     Arc::as_ptr(object).addr()
+}
+
+fn shared(known: &mut BTreeSet<Arc<ObjectKey>>, key: ObjectKey) -> Arc<ObjectKey> {
+    if let Some(known) = known.get(&key) {
+        return Arc::clone(known);
+    }
+    let key = Arc::new(key);
+    known.insert(Arc::clone(&key));
+    key
+}
+
+/// Spreads addresses: nobody outside can choose them.
+#[derive(Clone, Debug, Default)]
+struct AddressHasher(u64);
+
+impl Hasher for AddressHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_usize(usize::from(*byte)); // not used: an address writes a number
+        }
+    }
+
+    fn write_usize(&mut self, address: usize) {
+        // Fibonacci hashing: the high bits depend on all, and the map takes its buckets from the low ones.
+        self.0 = (self.0 ^ address as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).swap_bytes();
+    }
 }

@@ -6,9 +6,10 @@ use posthouse_crds::{GatewayRef, Kind, Pop3Account};
 use posthouse_model::Mailbox;
 
 use crate::{
+    claims::Settled,
     compile::{Attachment, Gateways, Input, sorted, target},
     reason::Reason,
-    resources::{Claims, ObjectKey},
+    resources::ObjectKey,
     unsupported,
     verdict::{Report, Subject},
 };
@@ -19,11 +20,16 @@ mod users;
 pub(crate) const CREDENTIAL_KEYS: [&str; 2] = ["username", "password"];
 
 /// Checks the objects of all these kinds.
-pub(crate) fn check(input: &Input<'_>, gateways: &Gateways<'_>, claims: &mut Claims, report: &mut Report) {
+pub(crate) fn check(
+    input: &Input<'_>,
+    gateways: &Gateways<'_>,
+    claims: &mut Settled<'_>,
+    report: &mut Report,
+) {
     let resources = input.resources;
     let attach = |kind, key: &ObjectKey, gateway_ref: &GatewayRef, report: &mut Report| {
         let subject = Subject { kind, key };
-        let attachment = gateways.attach(input, subject, &target(key, gateway_ref), report);
+        let attachment = gateways.attach(input, subject, &target(&key.namespace, gateway_ref), report);
         unsupported::judge_kind(subject, report);
         match attachment {
             Attachment::To(place) => gateways.at(place),

@@ -14,10 +14,11 @@ use posthouse_crds::Kind;
 use posthouse_model::{Domain, HostPort, LocalPart, QueueName};
 
 use crate::{
+    claims::{Claim, Settled},
     compile::{Gateways, Input, sorted, target},
     domain::{DomainPlan, Unknown, key_of},
     gateway::Gateway,
-    resources::{Claim, Claims, ObjectKey},
+    resources::ObjectKey,
     rule::{RulePlan, is_refused},
     syntax::Target,
     verdict::{Refusal, Report},
@@ -62,11 +63,11 @@ pub(crate) struct KeptDomain {
 }
 
 /// Finds out what stays. What resources hold that are there only as they were before is theirs until somebody else has it.
-pub(crate) fn keep(
-    input: &Input<'_>,
-    gateways: &Gateways<'_>,
-    (domains, rules): (&[DomainPlan<'_>], &[RulePlan<'_>]),
-    claims: &mut Claims,
+pub(crate) fn keep<'a>(
+    input: &Input<'a>,
+    gateways: &Gateways<'a>,
+    (domains, rules): (&[DomainPlan<'a>], &[RulePlan<'_>]),
+    claims: &mut Settled<'_>,
     report: &Report,
 ) -> Kept {
     let refused = refused(input, report);
@@ -80,7 +81,7 @@ pub(crate) fn keep(
     let programmed: HashSet<&ObjectKey> = rules.iter().map(|plan| &plan.key).collect();
     for (key, object) in sorted(&input.resources.relay_rules) {
         let Some(refusal) = refused.get(&(Kind::RelayRule, key.clone())) else { continue };
-        let Some((place, gateway)) = now.gateway_of(&target(&key, &object.spec.gateway_ref)) else {
+        let Some((place, gateway)) = now.gateway_of(&target(&key.namespace, &object.spec.gateway_ref)) else {
             continue;
         };
         let is_programmed = programmed.contains(&key);
@@ -110,11 +111,11 @@ pub(crate) fn keep(
 }
 
 /// Domains of which there is a manifest, and something is wrong with it.
-fn keep_planned(
+fn keep_planned<'a>(
     refused: &BTreeMap<(Kind, ObjectKey), Refusal>,
     before: &Before<'_>,
-    now: &mut Now<'_, '_>,
-    domains: &[DomainPlan<'_>],
+    now: &mut Now<'_, 'a>,
+    domains: &[DomainPlan<'a>],
     kept: &mut Kept,
 ) {
     let lists_missing = now.input.resources.refused.iter().filter(|(kind, _)| *kind == Kind::MailRecipients);
@@ -212,12 +213,13 @@ fn stand_with_gateways(input: &Input<'_>, gateways: &Gateways<'_>, before: &Befo
     if !before.snapshots.keys().any(is_whole) {
         return;
     }
-    for (parsed, _) in input.parsed.domains.iter().filter(|(parsed, _)| is_whole(&parsed.gateway)) {
+    let all = input.parsed.domains.iter().map(|remembered| &remembered.parsed);
+    for parsed in all.filter(|parsed| is_whole(&parsed.gateway)) {
         let stays = before.form(&parsed.gateway, &parsed.key).is_some();
         kept.standing.insert((Kind::MailDomain, (*parsed.key).clone()), of(stays));
     }
     for (key, object) in sorted(&input.resources.relay_rules) {
-        let gateway = target(&key, &object.spec.gateway_ref);
+        let gateway = target(&key.namespace, &object.spec.gateway_ref);
         if is_whole(&gateway) {
             let stays = before.rule(&gateway, &key).is_some();
             kept.standing.insert((Kind::RelayRule, key), of(stays));
@@ -228,9 +230,13 @@ fn stand_with_gateways(input: &Input<'_>, gateways: &Gateways<'_>, before: &Befo
 /// What is refused; a domain also by its `MailRecipients`.
 fn refused(input: &Input<'_>, report: &Report) -> BTreeMap<(Kind, ObjectKey), Refusal> {
     let mut refused = report.refused();
-    for (key, object) in &input.parsed.lists {
+    if !refused.keys().any(|(kind, _)| *kind == Kind::MailRecipients) {
+        return refused;
+    }
+    for object in &input.resources.recipients {
+        let key = ObjectKey::of(&object.metadata);
         let domain = ObjectKey::new(&key.namespace, &object.spec.domain_ref.name);
-        if let Some(refusal) = refused.get(&(Kind::MailRecipients, key.clone())).copied() {
+        if let Some(refusal) = refused.get(&(Kind::MailRecipients, key)).copied() {
             let whole = refused.entry((Kind::MailDomain, domain)).or_insert(refusal);
             *whole = refusal.max(*whole);
         }
@@ -239,7 +245,7 @@ fn refused(input: &Input<'_>, report: &Report) -> BTreeMap<(Kind, ObjectKey), Re
 }
 
 /// What a domain that is only there as it was goes on holding.
-fn hold(claims: &mut Claims, key: &ObjectKey, gateway: &Gateway<'_>, domain: &KeptDomain) {
+fn hold(claims: &mut Settled<'_>, key: &ObjectKey, gateway: &Gateway<'_>, domain: &KeptDomain) {
     let (gateway, holder) = (Arc::new(gateway.key.clone()), Arc::new(key.clone()));
     let mut held: Vec<_> =
         names_of(&domain.form).map(|name| (Claim::domain(&gateway, name), Arc::clone(&holder))).collect();
@@ -251,7 +257,9 @@ fn hold(claims: &mut Claims, key: &ObjectKey, gateway: &Gateway<'_>, domain: &Ke
         held.push((Claim::primary(&gateway), holder));
     }
     for (claim, holder) in held {
-        claims.0.entry(Arc::new(claim)).or_insert(holder);
+        if claims.holder(&claim).is_none() {
+            claims.insert(claim, holder);
+        }
     }
 }
 
@@ -300,7 +308,7 @@ fn has_members(plan: &DomainPlan<'_>, name: &LocalPart, members: &[Member]) -> b
     let entry = plan.listed.find(&key_of(name)).and_then(|at| plan.listed.expansions.get(at));
     let Some(entry) = entry else { return false };
     members.iter().all(|member| {
-        entry.targets.iter().any(|(target, _)| match (member, target) {
+        entry.targets.iter().any(|aim| match (member, &aim.target) {
             (Member::Local(one), Target::Local(other)) => one == other,
             (Member::Address(one), Target::Mailbox(other)) => one == other,
             _ => false,
@@ -349,7 +357,7 @@ struct Place<'k> {
 struct Now<'c, 'a> {
     input: &'c Input<'a>,
     gateways: &'c Gateways<'a>,
-    claims: &'c Claims,
+    claims: &'c Settled<'c>,
     /// Names that several want and nobody has.
     contested: HashSet<(usize, &'c Domain)>,
     primaries: HashMap<usize, &'c ObjectKey>,
@@ -365,7 +373,7 @@ impl<'c, 'a> Now<'c, 'a> {
         input: &'c Input<'a>,
         gateways: &'c Gateways<'a>,
         domains: &'c [DomainPlan<'a>],
-        claims: &'c Claims,
+        claims: &'c Settled<'c>,
     ) -> Self {
         let contested = |plan: &'c DomainPlan<'a>| plan.contested.iter().map(|name| (plan.gateway, *name));
         let mut forwarding: HashMap<_, Vec<_>> = HashMap::new();
@@ -434,7 +442,7 @@ impl<'c, 'a> Now<'c, 'a> {
 
     fn may_have_name(&self, place: &Place<'_>, gateway: &Gateway<'_>, name: &Domain) -> bool {
         let claim = Claim::domain(&Arc::new(gateway.key.clone()), name);
-        self.claims.0.get(&claim).is_none_or(|holder| **holder == *place.key)
+        self.claims.holder(&claim).is_none_or(|holder| holder == place.key)
             && !self.contested.contains(&(place.gateway, name))
             && self.input.grants(gateway, &place.key.namespace, name)
     }
@@ -443,7 +451,7 @@ impl<'c, 'a> Now<'c, 'a> {
     fn may_use_queue(&self, place: &Place<'_>, gateway: &Gateway<'_>, queue: &config::Queue) -> bool {
         let claim = Claim::queue(&Arc::new(gateway.key.clone()), &queue.name);
         let mut sharing = self.forwarding.get(&(place.gateway, &queue.name)).into_iter().flatten();
-        self.claims.0.get(&claim).is_none_or(|holder| holder.namespace == place.key.namespace)
+        self.claims.holder(&claim).is_none_or(|holder| holder.namespace == place.key.namespace)
             && sharing.all(|other| other.key == place.key || other.hold(gateway) == queue.hold)
     }
 
@@ -455,7 +463,7 @@ impl<'c, 'a> Now<'c, 'a> {
         let mut reached = self.gateways.all.iter().filter(|gateway| gateway.is_reached_at(host, *port));
         reached.any(|gateway| {
             let claim = Claim::domain(&Arc::new(gateway.key.clone()), &form.domain);
-            let holder = self.claims.0.get(&claim).and_then(|holder| self.plans.get(&**holder));
+            let holder = self.claims.holder(&claim).and_then(|holder| self.plans.get(holder));
             holder.is_some_and(|plan| plan.forwards())
                 || self.kept_forwarding.contains(&(gateway.key.clone(), form.domain.clone()))
         })

@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt,
-    hash::{BuildHasherDefault, DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
 
@@ -16,8 +15,10 @@ use posthouse_crds::{
     EtrnSchedule, Kind, MailDomain, MailGateway, MailRecipients, MailSchedule, MailUser, Object, Pop3Account,
     RelayRule, mail_gateway::DEFAULT_CONTROLLER_NAME,
 };
-use posthouse_model::{Domain, QueueName, Timestamp};
+use posthouse_model::Timestamp;
 use serde::{Deserialize, Serialize};
+
+use crate::claims::Claims;
 
 /// The name of an object of a known kind.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -143,130 +144,6 @@ impl Default for Context {
     }
 }
 
-/// Something that only one resource can hold, with its hash: it is looked up far more often than it is made.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(from = "What", into = "What")]
-pub(crate) struct Claim {
-    hash: u64,
-    what: What,
-}
-
-impl Claim {
-    pub(crate) fn domain(gateway: &Arc<ObjectKey>, name: &Domain) -> Self {
-        What::Domain(Arc::clone(gateway), name.to_lowercase()).into()
-    }
-
-    pub(crate) fn primary(gateway: &Arc<ObjectKey>) -> Self {
-        What::Primary(Arc::clone(gateway)).into()
-    }
-
-    pub(crate) fn queue(gateway: &Arc<ObjectKey>, name: &QueueName) -> Self {
-        What::Queue(Arc::clone(gateway), name.as_str().to_owned()).into()
-    }
-
-    pub(crate) fn queue_id(id: &str) -> Self {
-        What::QueueId(id.to_owned()).into()
-    }
-
-    pub(crate) fn login(gateway: &Arc<ObjectKey>, login: &str) -> Self {
-        What::Login(Arc::clone(gateway), login.to_owned()).into()
-    }
-
-    /// The name that is claimed, in lower case if it is a domain; nothing for the role of primary.
-    pub(crate) fn name(&self) -> &str {
-        match &self.what {
-            What::Domain(_, name) | What::Queue(_, name) | What::QueueId(name) | What::Login(_, name) => name,
-            What::Primary(_) => "",
-        }
-    }
-}
-
-impl From<What> for Claim {
-    fn from(what: What) -> Self {
-        let mut hasher = DefaultHasher::new();
-        what.hash(&mut hasher);
-        Self { hash: hasher.finish(), what }
-    }
-}
-
-impl From<Claim> for What {
-    fn from(claim: Claim) -> Self {
-        claim.what
-    }
-}
-
-impl Hash for Claim {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        state.write_u64(self.hash);
-    }
-}
-
-/// Takes the hash that a claim has for what it is.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct ClaimHasher(u64);
-
-impl Hasher for ClaimHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        // Not used: a claim writes a number.
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, hash: u64) {
-        self.0 = hash;
-    }
-}
-
-/// A map by claims.
-pub(crate) type ClaimMap<K, V> = HashMap<K, V, BuildHasherDefault<ClaimHasher>>;
-
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename = "Claim")]
-enum What {
-    /// A domain name at a gateway, as a domain or as an alias.
-    Domain(Arc<ObjectKey>, String),
-    /// To be the primary domain of a gateway.
-    Primary(Arc<ObjectKey>),
-    /// A queue name at a gateway: held by a namespace.
-    Queue(Arc<ObjectKey>, String),
-    /// The id of a gateway's queue.
-    QueueId(String),
-    /// A login at a gateway.
-    Login(Arc<ObjectKey>, String),
-}
-
-/// Who holds what. Opaque: what one compilation returns is handed to the next. It may be written down meanwhile, as a sorted list.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "Vec<Held>", into = "Vec<Held>")]
-pub struct Claims(pub(crate) ClaimMap<Arc<Claim>, Arc<ObjectKey>>);
-
-/// One claim as it is written down.
-#[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Held {
-    what: Arc<Claim>,
-    by: Arc<ObjectKey>,
-}
-
-impl From<Vec<Held>> for Claims {
-    fn from(list: Vec<Held>) -> Self {
-        Self(list.into_iter().map(|Held { what, by }| (what, by)).collect())
-    }
-}
-
-impl From<Claims> for Vec<Held> {
-    fn from(claims: Claims) -> Self {
-        let mut held: Self = claims.0.into_iter().map(|(what, by)| Held { what, by }).collect();
-        held.sort_by(|one, other| one.what.cmp(&other.what));
-        held
-    }
-}
-
 /// The keys of each Secret, by name.
 #[derive(Debug)]
 pub(crate) struct Secrets<'a>(HashMap<(&'a str, &'a str), &'a Secret>);
@@ -293,33 +170,4 @@ impl<'a> Secrets<'a> {
 pub(crate) fn has_key(secret: &Secret, key: &str) -> bool {
     secret.data.as_ref().is_some_and(|data| data.contains_key(key))
         || secret.string_data.as_ref().is_some_and(|data| data.contains_key(key))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn claims_are_written_as_a_sorted_list_and_read_back() {
-        let (edge, holder) =
-            (Arc::new(ObjectKey::new("mail", "edge")), Arc::new(ObjectKey::new("mail", "b")));
-        let claims = Claims(
-            [
-                (Claim::queue_id("q"), Arc::clone(&edge)),
-                (Claim::primary(&edge), Arc::clone(&holder)),
-                (Claim::domain(&edge, &"b.example".parse().unwrap()), holder),
-            ]
-            .map(|(what, by)| (Arc::new(what), by))
-            .into_iter()
-            .collect(),
-        );
-        let written = serde_json::to_string(&claims).unwrap();
-        assert_eq!(
-            written,
-            r#"[{"what":{"Domain":[{"namespace":"mail","name":"edge"},"b.example"]},"by":{"namespace":"mail","name":"b"}},"#.to_owned()
-                + r#"{"what":{"Primary":{"namespace":"mail","name":"edge"}},"by":{"namespace":"mail","name":"b"}},"#
-                + r#"{"what":{"QueueId":"q"},"by":{"namespace":"mail","name":"edge"}}]"#
-        );
-        assert_eq!(serde_json::from_str::<Claims>(&written).unwrap(), claims);
-    }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -39,12 +40,23 @@ pub(crate) fn retire(snapshots: &mut BTreeMap<ObjectKey, Snapshot>, input: &Inpu
 
 /// The domains of one snapshot that are not those of the same resources in the other. Both are sorted.
 fn missing<'p>(previous: &'p Snapshot, snapshot: &Snapshot) -> Vec<&'p MailDomain> {
-    let mut present = snapshot.domains.iter().peekable();
-    let is_missing = |form: &&'p MailDomain| {
-        while present.next_if(|present| present.domain < form.domain).is_some() {}
-        present.peek().is_none_or(|present| present.domain != form.domain || present.origin != form.origin)
-    };
-    previous.domains.iter().map(AsRef::as_ref).filter(is_missing).collect()
+    let mut present = &*snapshot.domains;
+    let mut missing = Vec::new();
+    for form in &previous.domains {
+        while let Some((first, rest)) = present.split_first() {
+            // Nearly always it is the same: then nothing needs to be read.
+            if Arc::ptr_eq(first, form) || first.domain >= form.domain {
+                break;
+            }
+            present = rest;
+        }
+        match present.split_first() {
+            Some((first, rest)) if Arc::ptr_eq(first, form) => present = rest,
+            Some((first, _)) if first.domain == form.domain && first.origin == form.origin => {}
+            _ => missing.push(&**form),
+        }
+    }
+    missing
 }
 
 fn names_of(form: &MailDomain) -> impl Iterator<Item = &Domain> {

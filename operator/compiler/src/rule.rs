@@ -45,7 +45,8 @@ pub(crate) fn check<'a>(
     let mut plans = Vec::new();
     for (key, object) in sorted(&input.resources.relay_rules) {
         let subject = Subject { kind: Kind::RelayRule, key: &key };
-        let attachment = gateways.attach(input, subject, &target(&key, &object.spec.gateway_ref), report);
+        let attachment =
+            gateways.attach(input, subject, &target(&key.namespace, &object.spec.gateway_ref), report);
         let Attachment::To(place) = attachment else { continue };
         let Some(gateway) = gateways.at(place) else { continue };
         let mut check = Check { input, gateway, subject, report };

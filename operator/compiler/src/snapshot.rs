@@ -2,6 +2,7 @@
 
 use std::{
     borrow::Cow,
+    cmp::Ordering::{Equal, Greater, Less},
     collections::{BTreeMap, HashMap, hash_map::Entry as Slot},
     sync::Arc,
 };
@@ -41,6 +42,8 @@ pub(crate) fn build(
     let mut drafts: Vec<Option<Draft<'_>>> =
         gateways.all.iter().map(|gateway| gateway_of(gateway).map(Draft::new)).collect();
     let kept_of = |plan: &DomainPlan<'_>| kept.domains.get(plan.key); // most often there is none at all
+    // What stays as it was may be in a queue that somebody has alone by what the manifests say now.
+    let shares = |plan: &DomainPlan<'_>| plan.shares_queue || !kept.domains.is_empty();
     let alone = || kept.domains.values().filter(|kept| kept.is_alone);
     // Queues first: how local delivery is queued depends on whether any domain holds the queue.
     for plan in domains {
@@ -49,7 +52,8 @@ pub(crate) fn build(
         };
         match kept_of(plan) {
             Some(kept) => draft.add_queue(kept.queue.clone()),
-            None => draft.add_queue(queue_of(plan, gateway)),
+            None if shares(plan) => draft.add_queue(queue_of(plan, gateway)),
+            None => draft.own_queues.extend(queue_of(plan, gateway)),
         }
     }
     for kept in alone() {
@@ -58,13 +62,15 @@ pub(crate) fn build(
         }
     }
     for plan in domains {
-        let Some(Some(draft)) = drafts.get_mut(plan.gateway) else { continue };
-        match kept_of(plan) {
-            Some(kept) => {
-                draft.add_kept(kept);
-                draft.refuse_new_names(kept, plan);
-            }
-            None => draft.add_domain(plan, memory),
+        let Some((Some(draft), gateway)) = drafts.get_mut(plan.gateway).zip(gateways.at(plan.gateway)) else {
+            continue;
+        };
+        if let Some(kept) = kept_of(plan) {
+            draft.add_kept(kept);
+            draft.refuse_new_names(kept, plan);
+        } else {
+            let holds = (!shares(plan)).then(|| plan.hold(gateway).is_some());
+            draft.add_domain(plan, holds, memory);
         }
     }
     for kept in alone() {
@@ -92,6 +98,9 @@ pub(crate) fn build(
 /// A snapshot under construction.
 struct Draft<'a> {
     gateway: config::Gateway,
+    /// Queues that are one domain's alone.
+    own_queues: Vec<config::Queue>,
+    /// All others.
     queues: HashMap<QueueName, config::Queue>,
     /// Each with its name in lower case, to sort it by.
     domains: Vec<(Cow<'a, str>, Arc<MailDomain>)>,
@@ -103,21 +112,26 @@ struct Draft<'a> {
 impl<'a> Draft<'a> {
     fn new(gateway: config::Gateway) -> Self {
         let (queues, placeholders) = (HashMap::new(), BTreeMap::new());
-        Self { gateway, queues, domains: Vec::new(), placeholders, rules: Vec::new() }
+        let (own_queues, domains, rules) = (Vec::new(), Vec::new(), Vec::new());
+        Self { gateway, own_queues, queues, domains, placeholders, rules }
     }
 
     fn finish(self, previous: Option<&Snapshot>) -> Snapshot {
         let mut snapshot = Snapshot::new(self.gateway);
-        snapshot.queues = self.queues.into_values().collect();
+        snapshot.rules = self.rules.into();
+        let mut snapshot = snapshot.sorted();
+        let mut queues = self.own_queues;
+        queues.extend(self.queues.into_values());
+        queues.sort_by(|one, other| one.name.cmp(&other.name)); // nearly sorted: stable is faster
+        snapshot.queues = queues.into();
         let mut domains = self.domains;
         let named = |(name, domain): (Domain, _)| (Cow::Owned(name.to_lowercase()), domain);
         domains.extend(self.placeholders.into_iter().map(named));
         // The sort keeps what is equal in order: a domain comes before what only stands for its name.
         domains.sort_by(|(one, _), (other, _)| one.cmp(other));
         domains.dedup_by(|(one, _), (other, _)| one == other);
+        // Each is in order by itself: it was made so, or was in force.
         snapshot.domains = domains.into_iter().map(|(_, domain)| domain).collect();
-        snapshot.rules = self.rules.into();
-        let mut snapshot = snapshot.sorted();
         if let Some(previous) = previous {
             share(&mut snapshot.domains, &previous.domains);
         }
@@ -139,28 +153,30 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn add_domain(&mut self, plan: &DomainPlan<'a>, memory: &mut Memory) {
-        let Some(origin) = plan.key.resource_name() else { return };
+    /// `holds`: whether its queue is held, where that is its alone.
+    fn add_domain(&mut self, plan: &DomainPlan<'a>, holds: Option<bool>, memory: &mut Memory) {
+        let origin = || plan.key.resource_name();
         for name in &plan.contested {
-            self.refuse_for_now(name, &[], &origin);
+            self.refuse_for_now(name, &[], origin());
         }
         let Some(name) = plan.name else {
             if let Some((first, rest)) = plan.aliases.split_first() {
-                self.refuse_for_now(first, rest, &origin);
+                self.refuse_for_now(first, rest, origin());
             }
             return;
         };
         let Some(queue) = plan.queue.filter(|_| plan.is_programmable()) else {
-            self.refuse_for_now(&name.domain, &plan.aliases, &origin);
+            self.refuse_for_now(&name.domain, &plan.aliases, origin());
             return;
         };
-        let local = plan.local.as_ref().map(|local| self.local_delivery(local, queue));
+        let local = plan.local.as_ref().map(|local| self.local_delivery(local, queue, holds));
         let unknown = unknown_of(plan, queue);
-        let remembered = memory.form(plan.object(), &plan.listed);
+        let remembered = plan.form();
         if let Some(form) = remembered.filter(|form| is_still(form, plan, local.as_ref(), &unknown)) {
             self.domains.push((name.claim.name().into(), Arc::clone(form)));
             return;
         }
+        let Some(origin) = origin() else { return };
         let spec = &plan.object().spec;
         let mut domain = MailDomain::new(name.domain.clone(), origin);
         domain.suspended = spec.suspend;
@@ -184,7 +200,7 @@ impl<'a> Draft<'a> {
         let mut domain = Arc::clone(&kept.form);
         if let Some((local, queue)) = domain.local_delivery.as_ref().zip(kept.queue.as_ref()) {
             let own = match local {
-                config::LocalDelivery::Lmtp { .. } => self.local_queue(&queue.name),
+                config::LocalDelivery::Lmtp { .. } => self.local_queue(&queue.name, false),
                 config::LocalDelivery::Maildrop { .. } => self.maildrop_queue(&queue.name),
             };
             if own != *local.queue() {
@@ -205,24 +221,36 @@ impl<'a> Draft<'a> {
         let is_new = |name: &&Domain| **name != form.domain && !form.aliases.contains(name);
         let new: Vec<_> = held_names(plan).filter(is_new).collect();
         if let Some((first, rest)) = new.split_first() {
-            self.refuse_for_now(first, rest, &form.origin);
+            self.refuse_for_now(first, rest, Some(form.origin.clone()));
         }
     }
 
     /// A name whose domain cannot be programmed: its mail gets 451 and comes again, where 550 would lose it.
-    fn refuse_for_now(&mut self, name: &Domain, aliases: &[&Domain], origin: &ResourceName) {
-        let mut domain = MailDomain::new(name.clone(), origin.clone());
+    fn refuse_for_now(&mut self, name: &Domain, aliases: &[&Domain], origin: Option<ResourceName>) {
+        let Some(origin) = origin else { return };
+        let mut domain = MailDomain::new(name.clone(), origin);
         domain.suspended = true;
         domain.aliases = aliases.iter().map(|alias| (*alias).clone()).collect();
         self.placeholders.entry(name.clone()).or_insert_with(|| Arc::new(domain));
     }
 
-    fn local_delivery(&mut self, local: &LocalDelivery, queue: &QueueName) -> config::LocalDelivery {
-        match local {
-            LocalDelivery::Lmtp(host) => {
-                config::LocalDelivery::Lmtp { host: host.clone(), queue: self.local_queue(queue) }
+    fn local_delivery(
+        &mut self,
+        local: &LocalDelivery,
+        queue: &QueueName,
+        holds: Option<bool>,
+    ) -> config::LocalDelivery {
+        match (local, holds) {
+            (LocalDelivery::Lmtp(host), Some(false)) => {
+                config::LocalDelivery::Lmtp { host: host.clone(), queue: queue.clone() }
             }
-            LocalDelivery::Maildrop => config::LocalDelivery::Maildrop { queue: self.maildrop_queue(queue) },
+            (LocalDelivery::Lmtp(host), _) => {
+                let queue = self.local_queue(queue, holds == Some(true));
+                config::LocalDelivery::Lmtp { host: host.clone(), queue }
+            }
+            (LocalDelivery::Maildrop, _) => {
+                config::LocalDelivery::Maildrop { queue: self.maildrop_queue(queue) }
+            }
         }
     }
 
@@ -241,8 +269,8 @@ impl<'a> Draft<'a> {
     }
 
     /// The queue for local delivery in a domain with this queue.
-    fn local_queue(&mut self, queue: &QueueName) -> QueueName {
-        let held = self.queues.get(queue).is_some_and(|queue| queue.hold.is_some());
+    fn local_queue(&mut self, queue: &QueueName, is_held: bool) -> QueueName {
+        let held = is_held || self.queues.get(queue).is_some_and(|queue| queue.hold.is_some());
         // The check of queue names left room for this one.
         let queue =
             if held { local_queue_name(queue).unwrap_or_else(|_| queue.clone()) } else { queue.clone() };
@@ -256,13 +284,19 @@ impl<'a> Draft<'a> {
 }
 
 /// Replaces what is equal to what the snapshot in force has by that itself: whoever compares identities then sees no change. Both are sorted.
-fn share(domains: &mut [Arc<MailDomain>], previous: &[Arc<MailDomain>]) {
-    let mut previous = previous.iter().peekable();
+fn share(domains: &mut [Arc<MailDomain>], mut previous: &[Arc<MailDomain>]) {
     for domain in domains {
-        while previous.next_if(|previous| previous.domain < domain.domain).is_some() {}
-        let same = |previous: &&&Arc<MailDomain>| !Arc::ptr_eq(previous, domain) && **previous == domain;
-        if let Some(same) = previous.peek().filter(same) {
-            *domain = Arc::clone(same);
+        while let Some((first, rest)) = previous.split_first() {
+            let order = if Arc::ptr_eq(first, domain) { Equal } else { first.domain.cmp(&domain.domain) };
+            if order == Equal && !Arc::ptr_eq(first, domain) && first == domain {
+                *domain = Arc::clone(first);
+            }
+            if order != Greater {
+                previous = rest;
+            }
+            if order != Less {
+                break;
+            }
         }
     }
 }
@@ -382,7 +416,7 @@ fn recipients_of(plan: &DomainPlan<'_>) -> config::Recipients {
                 members: entry
                     .targets
                     .iter()
-                    .map(|(target, _)| match target {
+                    .map(|aim| match &aim.target {
                         Target::Local(local) => config::Member::Local(local.clone()),
                         Target::Mailbox(mailbox) => config::Member::Address(mailbox.clone()),
                     })

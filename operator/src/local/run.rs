@@ -254,8 +254,8 @@ impl Run {
     fn remember(&mut self) -> Result<(), Failure> {
         if self.claims != self.remembered {
             self.fleet.remember(&self.claims)?;
-            self.remembered.clone_from(&self.claims);
         }
+        self.remembered.clone_from(&self.claims); // what is the same thing is soon compared
         Ok(())
     }
 

@@ -6,16 +6,27 @@ use std::{
     sync::Arc,
 };
 
-use super::{DomainPlan, Unknown, names::Holders, recipients::key_of};
-use crate::{compile::Gateways, reason::Reason, syntax::Target, unsupported, verdict::Report};
+use super::{DomainPlan, Unknown, names::Holders, recipients::Aim};
+use crate::{claims::Claim, compile::Gateways, reason::Reason, unsupported, verdict::Report};
 
 /// A group or an alias: the place of its domain, and its own there.
 type Node = (usize, usize);
 
 /// Cuts the circles of aliases and groups, within a domain and across the domains of a gateway.
-pub(crate) fn cut_recipient_loops(plans: &mut [DomainPlan<'_>], holders: &Holders<'_>, report: &mut Report) {
-    let seen = plans.iter().map(|plan| vec![Sight::New; plan.listed.expansions.len()]).collect();
-    let mut walk = Walk { plans, holders, seen, closing: Vec::new() };
+pub(crate) fn cut_recipient_loops<'a>(
+    plans: &mut [DomainPlan<'a>],
+    holders: &Holders<'a>,
+    report: &mut Report,
+) {
+    let (mut starts, mut nodes) = (Vec::with_capacity(plans.len()), 0);
+    for plan in plans.iter() {
+        starts.push(nodes);
+        nodes += plan.listed.expansions.len();
+    }
+    if nodes == 0 {
+        return;
+    }
+    let mut walk = Walk { plans, holders, starts, seen: vec![Sight::New; nodes], closing: Vec::new() };
     for (place, plan) in plans.iter().enumerate() {
         for at in 0..plan.listed.expansions.len() {
             walk.from((place, at));
@@ -56,7 +67,9 @@ struct Closing {
 struct Walk<'p, 'a> {
     plans: &'p [DomainPlan<'a>],
     holders: &'p Holders<'a>,
-    seen: Vec<Vec<Sight>>,
+    /// Where the nodes of each domain begin in `seen`.
+    starts: Vec<usize>,
+    seen: Vec<Sight>,
     closing: Vec<Closing>,
 }
 
@@ -91,11 +104,12 @@ impl Walk<'_, '_> {
     }
 
     fn sight(&self, (place, at): Node) -> Sight {
-        self.seen.get(place).and_then(|seen| seen.get(at)).copied().unwrap_or(Sight::Done)
+        let start = self.starts.get(place);
+        start.and_then(|start| self.seen.get(start + at)).copied().unwrap_or(Sight::Done)
     }
 
     fn mark(&mut self, (place, at): Node, sight: Sight) {
-        if let Some(seen) = self.seen.get_mut(place).and_then(|seen| seen.get_mut(at)) {
+        if let Some(seen) = self.starts.get(place).and_then(|start| self.seen.get_mut(start + at)) {
             *seen = sight;
         }
     }
@@ -109,17 +123,15 @@ impl Walk<'_, '_> {
     fn edges(&self, (place, at): Node) -> Vec<(Node, usize)> {
         let Some(plan) = self.plans.get(place) else { return Vec::new() };
         let Some(entry) = plan.listed.expansions.get(at) else { return Vec::new() };
-        let node = |(target, position): &(Target, usize)| {
-            let (holder, local) = match target {
-                Target::Local(local) => (place, local),
-                Target::Mailbox(mailbox) => {
-                    (self.holders.find(&plan.parsed.gateway, mailbox.domain())?, mailbox.local())
-                }
+        let node = |aim: &Aim| {
+            let holder = match &aim.domain {
+                None => place,
+                Some(claim) => self.holders.find(claim)?,
             };
-            let node = (holder, self.plans.get(holder)?.listed.find(&key_of(local))?);
+            let node = (holder, self.plans.get(holder)?.listed.find(&aim.key)?);
             // Inside its own list a name is the user of that name, so an alias may keep a copy for whom it is named after.
             let is_user = node == (place, at) && plan.listed.users.contains(&entry.key);
-            (!is_user).then_some((node, *position))
+            (!is_user).then_some((node, aim.place))
         };
         entry.targets.iter().rev().filter_map(node).collect()
     }
@@ -148,7 +160,7 @@ pub(crate) fn cut_forward_loops(
             });
             reached.find_map(|place| {
                 let gateway = gateways.at(*place)?;
-                holders.find(&Arc::new(gateway.key.clone()), &name.domain)
+                holders.find(&Claim::domain(&Arc::new(gateway.key.clone()), &name.domain))
             })
         })
         .collect();

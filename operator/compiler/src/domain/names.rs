@@ -10,21 +10,21 @@ use posthouse_model::Domain;
 
 use super::{DomainPlan, ParsedName, wants_primary};
 use crate::{
-    claims::{Claimant, winner},
+    claims::{Claim, ClaimMap, Claimant, Settled, winner},
     compile::{Gateways, Input},
     reason::Reason,
-    resources::{Claim, ClaimMap, Claims, ObjectKey},
+    resources::ObjectKey,
     verdict::Report,
 };
 
 /// Who holds which name at which gateway: the place of the domain.
 #[derive(Debug)]
-pub(crate) struct Holders<'a>(ClaimMap<&'a Arc<Claim>, (usize, Wanted<'a>)>);
+pub(crate) struct Holders<'a>(ClaimMap<&'a Claim, (usize, Wanted<'a>)>);
 
 impl Holders<'_> {
     /// The place of the domain that holds a name at a gateway.
-    pub(crate) fn find(&self, gateway: &Arc<ObjectKey>, name: &Domain) -> Option<usize> {
-        self.0.get(&Arc::new(Claim::domain(gateway, name))).map(|(place, _)| *place)
+    pub(crate) fn find(&self, claim: &Claim) -> Option<usize> {
+        self.0.get(claim).map(|(place, _)| *place)
     }
 }
 
@@ -33,7 +33,7 @@ impl Holders<'_> {
 pub(crate) struct Wanted<'a> {
     pub(crate) name: &'a ParsedName,
     /// It is of the domain that `renamedFrom` names.
-    inherited: bool,
+    pub(super) inherited: bool,
 }
 
 impl Wanted<'_> {
@@ -51,14 +51,14 @@ pub(crate) fn settle<'a>(
     plans: &mut [DomainPlan<'a>],
     input: &Input<'_>,
     gateways: &Gateways<'_>,
-    claims: &mut Claims,
+    claims: &mut Settled<'_>,
     report: &mut Report,
 ) -> Holders<'a> {
     for plan in plans.iter_mut() {
         want_own_names(plan, input, gateways, report);
     }
     take_over(plans, input, report);
-    let holders = settle_names(plans, input, claims, report);
+    let holders = settle_names(plans, input, report);
     settle_primary(plans, input, gateways, claims, report);
     holders
 }
@@ -157,15 +157,10 @@ fn take_over(plans: &mut [DomainPlan<'_>], input: &Input<'_>, report: &mut Repor
     }
 }
 
-fn settle_names<'a>(
-    plans: &mut [DomainPlan<'a>],
-    input: &Input<'_>,
-    claims: &mut Claims,
-    report: &mut Report,
-) -> Holders<'a> {
+fn settle_names<'a>(plans: &mut [DomainPlan<'a>], input: &Input<'_>, report: &mut Report) -> Holders<'a> {
     let names = plans.iter().map(|plan| plan.wanted.len()).sum();
     let mut holders = Holders(ClaimMap::with_capacity_and_hasher(names, BuildHasherDefault::default()));
-    let mut contested: ClaimMap<&'a Arc<Claim>, Vec<(usize, Wanted<'a>)>> = ClaimMap::default();
+    let mut contested: ClaimMap<&'a Claim, Vec<(usize, Wanted<'a>)>> = ClaimMap::default();
     for (place, plan) in plans.iter().enumerate() {
         for wanted in &plan.wanted {
             match holders.0.entry(&wanted.name.claim) {
@@ -181,7 +176,7 @@ fn settle_names<'a>(
             }
         }
     }
-    for (claim, wanting) in contested {
+    for (claim, wanting) in &contested {
         let keys: Vec<_> =
             wanting.iter().filter_map(|(place, _)| plans.get(*place)).map(|plan| plan.key).collect();
         let holder = holder_of(claim, plans, wanting.iter().map(|(place, _)| *place), input);
@@ -199,20 +194,19 @@ fn settle_names<'a>(
             report.say(plan.subject(), wanted.field(), reason, message);
         }
     }
-    claims.0.reserve(2 * names);
-    for (claim, (place, wanted)) in &holders.0 {
-        let Some(plan) = plans.get_mut(*place) else { continue };
-        claims.0.insert(Arc::clone(claim), Arc::clone(&plan.parsed.key));
-        if wanted.is_own() {
-            plan.name = Some(wanted.name);
-        } else {
-            plan.aliases.push(&wanted.name.domain);
+    for (place, plan) in plans.iter_mut().enumerate() {
+        for wanted in &plan.wanted {
+            let claim = &wanted.name.claim;
+            let is_held =
+                contested.is_empty() || holders.0.get(claim).is_some_and(|(holder, _)| *holder == place);
+            match is_held {
+                true if wanted.is_own() => plan.name = Some(wanted.name),
+                true => plan.aliases.push(&wanted.name.domain),
+                false => {}
+            }
         }
-    }
-    // The names came in no order, and what comes out has one.
-    for plan in plans {
         plan.aliases.sort();
-        plan.contested.sort();
+        plan.contested.sort(); // they came in no order, and what comes out has one
     }
     holders
 }
@@ -221,7 +215,7 @@ fn settle_primary(
     plans: &mut [DomainPlan<'_>],
     input: &Input<'_>,
     gateways: &Gateways<'_>,
-    claims: &mut Claims,
+    claims: &mut Settled<'_>,
     report: &mut Report,
 ) {
     const FIELD: &str = "spec.role";
@@ -244,13 +238,13 @@ fn settle_primary(
     }
     for (gateway, wanting) in contenders {
         let Some(gateway) = gateways.at(gateway) else { continue };
-        let claim = Arc::new(Claim::primary(&Arc::new(gateway.key.clone())));
+        let claim = Claim::primary(&Arc::new(gateway.key.clone()));
         let holder = holder_of(&claim, plans, wanting.iter().copied(), input);
         for place in wanting {
             let Some(plan) = plans.get_mut(place) else { continue };
             plan.primary = holder == Some(place);
             if plan.primary {
-                claims.0.insert(Arc::clone(&claim), Arc::clone(&plan.parsed.key));
+                claims.insert(claim.clone(), Arc::clone(&plan.parsed.key));
                 continue;
             }
             let message = match holder {

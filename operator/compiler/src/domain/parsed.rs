@@ -7,8 +7,9 @@ use posthouse_crds::MailDomain;
 use posthouse_model::{Domain, QueueName};
 
 use crate::{
+    claims::{Claim, Holding},
     reason::Reason,
-    resources::{Claim, ObjectKey},
+    resources::ObjectKey,
     syntax,
     tenancy::Seen,
     verdict::Fault,
@@ -23,6 +24,8 @@ pub(crate) struct ParsedDomain {
     pub(crate) gateway: Arc<ObjectKey>,
     /// Its own name and its aliases, each once.
     pub(crate) names: Vec<ParsedName>,
+    /// All of it, where nobody else wants it.
+    pub(crate) holding: Arc<Holding>,
     /// What is wrong with the others.
     pub(crate) faults: Vec<Fault>,
     /// Whether it names its queue; else that is named after the domain.
@@ -35,7 +38,7 @@ pub(crate) struct ParsedDomain {
 #[derive(Debug)]
 pub(crate) struct ParsedName {
     pub(crate) domain: Domain,
-    pub(crate) claim: Arc<Claim>,
+    pub(crate) claim: Claim,
     /// Where it stands: in `spec.domain`, or at this place in `spec.aliases`.
     alias: Option<usize>,
 }
@@ -44,7 +47,7 @@ pub(crate) struct ParsedName {
 #[derive(Debug)]
 pub(crate) struct ParsedQueue {
     pub(crate) name: QueueName,
-    pub(crate) claim: Arc<Claim>,
+    pub(crate) claim: Claim,
     /// Its namespace, as the holder of that claim.
     pub(crate) holder: Arc<ObjectKey>,
 }
@@ -68,13 +71,10 @@ fn field(alias: Option<usize>) -> String {
 }
 
 impl ParsedDomain {
-    pub(crate) fn new(object: &Arc<MailDomain>) -> Self {
+    /// `gateway` is the one that it names: shared by all that name it.
+    pub(crate) fn new(object: &Arc<MailDomain>, gateway: &Arc<ObjectKey>) -> Self {
         let spec = &object.spec;
         let key = Arc::new(ObjectKey::of(&object.metadata));
-        let gateway = Arc::new(ObjectKey::new(
-            spec.gateway_ref.namespace.as_ref().unwrap_or(&key.namespace),
-            &spec.gateway_ref.name,
-        ));
         let (mut names, mut faults, mut seen) = (Vec::new(), Vec::new(), Seen::default());
         let own = std::iter::once((&spec.domain, None));
         let aliases = spec.aliases.iter().enumerate().map(|(place, text)| (text, Some(place)));
@@ -86,20 +86,28 @@ impl ParsedDomain {
                     faults.push(Fault::new(field(alias), Reason::DuplicateEntry, message));
                 }
                 Ok(domain) => {
-                    let claim = Arc::new(Claim::domain(&gateway, &domain));
+                    let claim = Claim::domain(gateway, &domain);
                     names.push(ParsedName { domain, claim, alias });
                 }
             }
         }
         let named = spec.queue.as_ref().and_then(|queue| queue.name.as_deref());
         let own = names.first().filter(|name| name.is_own()).map(|name| name.domain.as_str());
-        let queue = named.or(own).map(|text| {
+        let queue: Option<Result<ParsedQueue, String>> = named.or(own).map(|text| {
             let name = queue_name(text)?;
-            let claim = Arc::new(Claim::queue(&gateway, &name));
+            let claim = Claim::queue(gateway, &name);
             Ok(ParsedQueue { name, claim, holder: Arc::new(ObjectKey::new(&key.namespace, "")) })
         });
-        let (object, names_queue) = (Arc::clone(object), named.is_some());
-        Self { object, key, gateway, names, faults, names_queue, queue }
+        let holding = Arc::new(Holding {
+            key: Arc::clone(&key),
+            names: names.iter().map(|name| name.claim.clone()).collect(),
+            queue: queue
+                .as_ref()
+                .and_then(|queue| queue.as_ref().ok())
+                .map(|queue| (queue.claim.clone(), Arc::clone(&queue.holder))),
+        });
+        let (object, gateway, names_queue) = (Arc::clone(object), Arc::clone(gateway), named.is_some());
+        Self { object, key, gateway, names, holding, faults, names_queue, queue }
     }
 }
 

@@ -11,10 +11,10 @@ use posthouse_model::QueueName;
 
 use super::{DomainPlan, parsed::ParsedQueue};
 use crate::{
-    claims::{Claimant, winner},
+    claims::{Claim, ClaimMap, Claimant, Settled, winner},
     compile::Input,
     reason::Reason,
-    resources::{Claim, ClaimMap, Claims, ObjectKey},
+    resources::ObjectKey,
     verdict::Report,
 };
 
@@ -24,11 +24,12 @@ const FIELD: &str = "spec.queue.name";
 pub(crate) fn settle(
     plans: &mut [DomainPlan<'_>],
     input: &Input<'_>,
-    claims: &mut Claims,
+    claims: &mut Settled<'_>,
     report: &mut Report,
 ) {
-    let mut sharing: ClaimMap<&Arc<Claim>, (&QueueName, usize, Vec<usize>)> =
+    let mut first: ClaimMap<&Claim, usize> =
         ClaimMap::with_capacity_and_hasher(plans.len(), BuildHasherDefault::default());
+    let mut sharing: ClaimMap<&Claim, (&QueueName, Vec<usize>)> = ClaimMap::default();
     for (place, plan) in plans.iter_mut().enumerate().filter(|(_, plan)| !plan.superseded) {
         if !plan.parsed.names_queue && plan.name.is_none_or(|name| !name.is_own()) {
             continue;
@@ -36,11 +37,14 @@ pub(crate) fn settle(
         match &plan.parsed.queue {
             Some(Ok(queue)) => {
                 plan.queue = Some(&queue.name);
-                match sharing.entry(&queue.claim) {
+                match first.entry(&queue.claim) {
                     Slot::Vacant(slot) => {
-                        slot.insert((&queue.name, place, Vec::new()));
+                        slot.insert(place);
                     }
-                    Slot::Occupied(mut slot) => slot.get_mut().2.push(place),
+                    Slot::Occupied(slot) => {
+                        let all = sharing.entry(&queue.claim);
+                        all.or_insert_with(|| (&queue.name, vec![*slot.get()])).1.push(place);
+                    }
                 }
             }
             Some(Err(error)) => {
@@ -50,12 +54,12 @@ pub(crate) fn settle(
             None => {}
         }
     }
-    for (queue, first, mut places) in sharing.into_values() {
-        if places.is_empty() {
-            remember(plans, &[first], claims);
-            continue;
+    for (queue, places) in sharing.into_values() {
+        for place in &places {
+            if let Some(plan) = plans.get_mut(*place) {
+                plan.shares_queue = true;
+            }
         }
-        places.insert(0, first);
         let owner = owner(plans, queue, &places, input);
         let (own, foreign): (Vec<_>, Vec<_>) = places.into_iter().partition(|place| {
             plans.get(*place).is_some_and(|plan| Some(&plan.key.namespace) == owner.as_ref())
@@ -66,19 +70,15 @@ pub(crate) fn settle(
             let message = format!("the queue {queue} belongs to another namespace: choose another name");
             report.say(plan.subject(), FIELD, Reason::QueueNotGranted, message);
         }
-        remember(plans, &own, claims);
+        if let Some(queue) = own.first().and_then(|place| parsed_of(plans.get(*place)?)) {
+            claims.insert(queue.claim.clone(), Arc::clone(&queue.holder));
+        }
         agree(plans, queue, &own, report);
     }
 }
 
 fn parsed_of<'a>(plan: &DomainPlan<'a>) -> Option<&'a ParsedQueue> {
     plan.parsed.queue.as_ref()?.as_ref().ok()
-}
-
-fn remember(plans: &[DomainPlan<'_>], places: &[usize], claims: &mut Claims) {
-    if let Some(queue) = places.first().and_then(|place| parsed_of(plans.get(*place)?)) {
-        claims.0.insert(Arc::clone(&queue.claim), Arc::clone(&queue.holder));
-    }
 }
 
 /// The namespace of the domain that the queue is named after; else that of whoever was first to name it.

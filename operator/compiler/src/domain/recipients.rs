@@ -1,6 +1,6 @@
 //! Whom a domain receives mail for: users, groups and aliases of the domain itself, and users of `MailRecipients`. Pure.
 
-use std::{collections::HashMap, collections::HashSet, sync::Arc};
+use std::{collections::HashSet, sync::Arc};
 
 use posthouse_config::NameSet;
 use posthouse_crds::{
@@ -11,8 +11,10 @@ use posthouse_model::LocalPart;
 
 use super::{DomainPlan, Unknown};
 use crate::{
+    claims::Claim,
     compile::Input,
     reason::Reason,
+    resources::ObjectKey,
     syntax::{self, Target},
     verdict::{Fault, Report, Subject},
 };
@@ -21,6 +23,8 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Listed {
     pub(crate) users: NameSet,
+    /// The `MailRecipients` among it, in the order of their keys.
+    pub(crate) lists: Vec<Arc<MailRecipients>>,
     /// Sorted by key. A name may be a user and an alias at once: then the alias counts, and inside its own list the name is the user.
     pub(crate) expansions: Vec<Entry>,
     /// What is wrong with the domain's own lists.
@@ -47,10 +51,32 @@ pub(crate) struct Entry {
     pub(crate) key: Box<str>,
     pub(crate) kind: EntryKind,
     pub(crate) local: LocalPart,
-    /// Whom it stands for, each with its place in the list.
-    pub(crate) targets: Vec<(Target, usize)>,
+    /// Whom it stands for.
+    pub(crate) targets: Vec<Aim>,
     /// Its place in the manifest.
     place: usize,
+}
+
+/// One whom a name stands for.
+#[derive(Clone, Debug)]
+pub(crate) struct Aim {
+    pub(crate) target: Target,
+    /// The key that its local part is found by.
+    pub(crate) key: Box<str>,
+    /// Who holds this has it; absent: the domain that lists it.
+    pub(crate) domain: Option<Claim>,
+    /// Its place in the list.
+    pub(crate) place: usize,
+}
+
+impl Aim {
+    fn new(target: Target, gateway: &Arc<ObjectKey>, place: usize) -> Self {
+        let (local, domain) = match &target {
+            Target::Local(local) => (local, None),
+            Target::Mailbox(mailbox) => (mailbox.local(), Some(Claim::domain(gateway, mailbox.domain()))),
+        };
+        Self { key: key_of(local).into(), domain, target, place }
+    }
 }
 
 impl Entry {
@@ -75,18 +101,22 @@ pub(crate) fn key_of(local: &LocalPart) -> String {
 
 impl Listed {
     /// Reads the lists of a domain; `lists` are in the order of their keys.
-    pub(crate) fn new(spec: &MailDomainSpec, lists: &[Arc<MailRecipients>]) -> Self {
-        let mut listed = Self::default();
+    pub(crate) fn new(
+        spec: &MailDomainSpec,
+        gateway: &Arc<ObjectKey>,
+        lists: Vec<Arc<MailRecipients>>,
+    ) -> Self {
+        let mut listed = Self { lists, ..Self::default() };
         let own = spec.recipients.as_ref();
         if own.is_some_and(|own| own.policy == RecipientPolicy::AcceptAll) {
-            listed.accept_all(own, lists);
+            listed.accept_all(own);
             return listed;
         }
         let mut users = Users::default();
         if let Some(own) = own {
-            listed.add_own(own, &mut users);
+            listed.add_own(own, gateway, &mut users);
         }
-        for (at, list) in lists.iter().enumerate().filter(|(_, list)| !list.spec.suspend) {
+        for (at, list) in listed.lists.iter().enumerate().filter(|(_, list)| !list.spec.suspend) {
             for (place, name) in list.spec.users.iter().enumerate() {
                 let fault = match syntax::local_part(name) {
                     Err(wrong) => (wrong.reason, wrong.message),
@@ -114,7 +144,7 @@ impl Listed {
         listed
     }
 
-    fn accept_all(&mut self, own: Option<&Recipients>, lists: &[Arc<MailRecipients>]) {
+    fn accept_all(&mut self, own: Option<&Recipients>) {
         if let Some(Recipients { policy: _, users, groups, aliases }) = own
             && !(users.is_empty() && groups.is_empty() && aliases.is_empty())
         {
@@ -122,7 +152,7 @@ impl Listed {
             self.faults.push(Fault::new("spec.recipients", Reason::AcceptAllWithLists, message));
             self.is_refused = true;
         }
-        for (at, list) in lists.iter().enumerate() {
+        for (at, list) in self.lists.iter().enumerate() {
             let domain = &list.spec.domain_ref.name;
             let namespace = list.metadata.namespace.as_deref().unwrap_or_default();
             let message = format!(
@@ -132,7 +162,7 @@ impl Listed {
         }
     }
 
-    fn add_own(&mut self, own: &Recipients, users: &mut Users) {
+    fn add_own(&mut self, own: &Recipients, gateway: &Arc<ObjectKey>, users: &mut Users) {
         for (place, user) in own.users.iter().enumerate() {
             let field = || format!("spec.recipients.users[{place}].name");
             let Some(local) = self.parsed(field, syntax::local_part(&user.name)) else { continue };
@@ -168,7 +198,7 @@ impl Listed {
             };
             for (place, text) in targets.iter().enumerate() {
                 if let Some(target) = self.parsed(|| entry.field(place), syntax::target(text)) {
-                    entry.targets.push((target, place));
+                    entry.targets.push(Aim::new(target, gateway, place));
                 }
             }
             if !entry.targets.is_empty() {
@@ -190,12 +220,12 @@ impl Listed {
     fn unknown_targets(&self) -> Vec<(usize, usize, LocalPart)> {
         let mut unknown = Vec::new();
         for (at, entry) in self.expansions.iter().enumerate() {
-            for (target, place) in &entry.targets {
-                if let Target::Local(local) = target
+            for aim in &entry.targets {
+                if let Target::Local(local) = &aim.target
                     && !self.users.contains(local.value())
-                    && self.find(&key_of(local)).is_none()
+                    && self.find(&aim.key).is_none()
                 {
-                    unknown.push((at, *place, local.clone()));
+                    unknown.push((at, aim.place, local.clone()));
                 }
             }
         }
@@ -206,7 +236,7 @@ impl Listed {
     pub(crate) fn drop_targets(&mut self, dropped: impl IntoIterator<Item = (usize, usize)>) {
         for (at, place) in dropped {
             if let Some(entry) = self.expansions.get_mut(at) {
-                entry.targets.retain(|(_, kept)| *kept != place);
+                entry.targets.retain(|aim| aim.place != place);
             }
         }
         self.expansions.retain(|entry| !entry.targets.is_empty());
@@ -246,31 +276,19 @@ pub(crate) fn judge(plans: &mut [DomainPlan<'_>], input: &Input<'_>, report: &mu
         plan.listed.faults.iter().for_each(|fault| report.say_fault(plan.subject(), fault));
         plan.complete &= !plan.listed.is_refused;
     }
-    let mut counted: HashMap<usize, usize> = HashMap::new();
-    let mut said: HashMap<usize, HashMap<usize, Vec<&Fault>>> = HashMap::new();
-    for (key, list) in &input.parsed.lists {
-        let subject = Subject { kind: Kind::MailRecipients, key };
-        let domain = (key.namespace.as_str(), list.spec.domain_ref.name.as_str());
-        if let Ok(place) = plans.binary_search_by_key(&domain, |plan| plan.key.parts()) {
-            let at = counted.entry(place).or_default();
-            let faults = plans.get(place).map(|plan| plan.listed.list_faults.as_slice()).unwrap_or_default();
-            if !faults.is_empty() {
-                let by_list = said.entry(place).or_insert_with(|| {
-                    let mut by_list: HashMap<usize, Vec<&Fault>> = HashMap::new();
-                    for (list, fault) in faults {
-                        by_list.entry(*list).or_default().push(fault);
-                    }
-                    by_list
-                });
-                by_list.get(at).into_iter().flatten().for_each(|fault| report.say_fault(subject, fault));
-            }
-            *at += 1;
-        // A domain that is refused as a whole has its own verdict.
-        } else if !input.has_domain(domain) {
-            let message = format!(
-                "there is no MailDomain {}/{}: create it, or correct spec.domainRef",
-                domain.0, domain.1
-            );
+    for plan in plans.iter() {
+        for (at, fault) in &plan.listed.list_faults {
+            let Some(list) = plan.listed.lists.get(*at) else { continue };
+            let key = ObjectKey::of(&list.metadata);
+            report.say_fault(Subject { kind: Kind::MailRecipients, key: &key }, fault);
+        }
+    }
+    for list in &input.parsed.stray_lists {
+        let key = ObjectKey::of(&list.metadata);
+        let domain = ObjectKey::new(&key.namespace, &list.spec.domain_ref.name);
+        if !input.has_domain(domain.parts()) {
+            let message = format!("there is no MailDomain {domain}: create it, or correct spec.domainRef");
+            let subject = Subject { kind: Kind::MailRecipients, key: &key };
             report.say(subject, "spec.domainRef.name", Reason::DomainNotFound, message);
         }
     }

@@ -7,22 +7,28 @@ use posthouse_crds::{Kind, MailUser};
 use posthouse_model::Mailbox;
 
 use crate::{
-    claims::{Claimant, winner},
+    claims::{Claim, Claimant, Settled, winner},
     compile::{Attachment, Gateways, Input, sorted, target},
     gateway::Gateway,
     reason::Reason,
-    resources::{Claim, Claims, ObjectKey},
+    resources::ObjectKey,
     unsupported,
     verdict::{Report, Subject},
 };
 
 /// Checks all users, and gives each login of a gateway to one of them.
-pub(super) fn check(input: &Input<'_>, gateways: &Gateways<'_>, claims: &mut Claims, report: &mut Report) {
+pub(super) fn check(
+    input: &Input<'_>,
+    gateways: &Gateways<'_>,
+    claims: &mut Settled<'_>,
+    report: &mut Report,
+) {
     let users = sorted(&input.resources.users);
     let mut wanting: BTreeMap<Claim, Vec<(&ObjectKey, &MailUser)>> = BTreeMap::new();
     for (key, user) in &users {
         let subject = Subject { kind: Kind::MailUser, key };
-        let attachment = gateways.attach(input, subject, &target(key, &user.spec.gateway_ref), report);
+        let attachment =
+            gateways.attach(input, subject, &target(&key.namespace, &user.spec.gateway_ref), report);
         unsupported::judge_kind(subject, report);
         let reference = &user.spec.password_secret_ref;
         input.require_secret(subject, "spec.passwordSecretRef", &reference.name, &[&reference.key], report);
@@ -58,7 +64,7 @@ pub(super) fn check(input: &Input<'_>, gateways: &Gateways<'_>, claims: &mut Cla
             report.say(subject, "spec.login", Reason::LoginClaimed, message);
         }
         if let Some(holder) = holder {
-            claims.0.insert(Arc::new(claim), Arc::new(holder.clone()));
+            claims.insert(claim, Arc::new(holder.clone()));
         }
     }
 }
