@@ -8,11 +8,12 @@ use std::{
 };
 
 use posthouse_config::MailDomain as Form;
-use posthouse_crds::{MailDomain, MailRecipients};
+use posthouse_crds::{MailDomain, MailRecipients, MailSchedule};
 
 use crate::{
     compile::{parts, target},
     domain::{Listed, ParsedDomain},
+    others::schedules::{self, Judged},
     resources::{ObjectKey, Resources},
 };
 
@@ -22,6 +23,7 @@ pub(crate) struct Memory {
     domains: HashMap<usize, Remembered, BuildHasherDefault<AddressHasher>>,
     /// The gateways that domains name, each once: what is one thing is compared by identity.
     gateways: BTreeSet<Arc<ObjectKey>>,
+    schedules: HashMap<usize, Judged, BuildHasherDefault<AddressHasher>>,
 }
 
 /// A domain as it was found.
@@ -39,6 +41,8 @@ pub(crate) struct Parsed {
     pub(crate) domains: Vec<Remembered>,
     /// Lists of domains that are not there.
     pub(crate) stray_lists: Vec<Arc<MailRecipients>>,
+    /// The schedules, each with what is wrong with it.
+    pub(crate) schedules: Vec<Judged>,
 }
 
 impl Memory {
@@ -62,7 +66,19 @@ impl Memory {
             let present: HashSet<usize> = resources.domains.iter().map(address).collect();
             self.domains.retain(|address, _| present.contains(address));
         }
-        Parsed { domains, stray_lists: lists_of.into_values().flatten().collect() }
+        let stray_lists = lists_of.into_values().flatten().collect();
+        Parsed { domains, stray_lists, schedules: self.schedules(&resources.schedules) }
+    }
+
+    fn schedules(&mut self, objects: &[Arc<MailSchedule>]) -> Vec<Judged> {
+        let mut before = std::mem::take(&mut self.schedules);
+        for object in objects {
+            let address = address(object);
+            let judged = before.remove(&address);
+            let judged = judged.unwrap_or_else(|| (Arc::clone(object), schedules::faults(object).into()));
+            self.schedules.insert(address, judged);
+        }
+        self.schedules.values().cloned().collect()
     }
 
     fn domain(&mut self, object: &Arc<MailDomain>, lists: Vec<Arc<MailRecipients>>) -> Remembered {

@@ -1,7 +1,5 @@
 //! The kinds that are not built yet: what they name is checked all the same, so that a manifest which is right today stays right. Pure.
 
-use std::collections::HashSet;
-
 use posthouse_crds::{GatewayRef, Kind, Pop3Account};
 use posthouse_model::Mailbox;
 
@@ -14,6 +12,7 @@ use crate::{
     verdict::{Report, Subject},
 };
 
+pub(crate) mod schedules;
 mod users;
 
 /// The keys that a Secret with a login has.
@@ -62,7 +61,7 @@ pub(crate) fn check(
         input.require_schedule(subject, "spec.scheduleRef", &etrn.spec.schedule_ref.name, report);
     }
     users::check(input, gateways, claims, report);
-    schedules(input, report);
+    schedules::check(input, report);
 }
 
 /// Says which recipients of picked up mail are no addresses.
@@ -93,38 +92,4 @@ fn recipients_of(account: &Pop3Account, subject: Subject<'_>, report: &mut Repor
             report.say(subject, field, Reason::InvalidAddress, format!("{text:?}: {error}"));
         }
     }
-}
-
-fn schedules(input: &Input<'_>, report: &mut Report) {
-    let referenced = referenced_schedules(input);
-    for (key, _) in sorted(&input.resources.schedules) {
-        let subject = Subject { kind: Kind::MailSchedule, key: &key };
-        if referenced.contains(&key) {
-            unsupported::judge_kind(subject, report);
-        } else {
-            report.say(subject, "", Reason::NotReferenced, "nothing uses this schedule");
-        }
-    }
-}
-
-fn referenced_schedules(input: &Input<'_>) -> HashSet<ObjectKey> {
-    let resources = input.resources;
-    let named = |metadata: &k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta, name: &str| {
-        ObjectKey::new(metadata.namespace.clone().unwrap_or_default(), name)
-    };
-    let gateways = resources.gateways.iter().filter_map(|gateway| {
-        let schedule = gateway.spec.connectivity.as_ref()?.schedule_ref.as_ref()?;
-        Some(named(&gateway.metadata, &schedule.name))
-    });
-    let domains = resources.domains.iter().filter_map(|domain| {
-        let schedule = domain.spec.release.as_ref()?.schedule_ref.as_ref()?;
-        Some(named(&domain.metadata, &schedule.name))
-    });
-    let accounts = resources
-        .pop3_accounts
-        .iter()
-        .map(|account| named(&account.metadata, &account.spec.schedule_ref.name));
-    let etrn =
-        resources.etrn_schedules.iter().map(|etrn| named(&etrn.metadata, &etrn.spec.schedule_ref.name));
-    gateways.chain(domains).chain(accounts).chain(etrn).collect()
 }

@@ -43,6 +43,8 @@ pub enum Reason {
     HostNotAllowed,
     /// A text is no mailbox, or no local part.
     InvalidAddress,
+    /// A text is no cron expression of five fields.
+    InvalidCron,
     /// A text is no domain in A-labels.
     InvalidDomain,
     /// A span of time is too short or too long for what it is for.
@@ -59,12 +61,18 @@ pub enum Reason {
     InvalidPort,
     /// A size is too small for what it is for.
     InvalidSize,
+    /// A text is no time of day, or two times leave no time between them.
+    InvalidTime,
+    /// A text names no time zone.
+    InvalidTimeZone,
     /// Another `MailUser` of the gateway has the login, or two claim it and nothing says who was first.
     LoginClaimed,
     /// A field is needed because of what another one says.
     MissingField,
     /// The gateway takes no resources from this namespace.
     NamespaceNotAllowed,
+    /// A schedule never fires: none of its times exists, or is one when it may.
+    NeverFires,
     /// A field is given where it changes nothing.
     NoEffect,
     /// Nothing uses the schedule.
@@ -109,7 +117,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, by name.
-    pub const ALL: [Self; 49] = [
+    pub const ALL: [Self; 53] = [
         Self::AcceptAllWithLists,
         Self::AddressesNotTrusted,
         Self::AliasClaimed,
@@ -128,6 +136,7 @@ impl Reason {
         Self::GatewayRefused,
         Self::HostNotAllowed,
         Self::InvalidAddress,
+        Self::InvalidCron,
         Self::InvalidDomain,
         Self::InvalidDuration,
         Self::InvalidHost,
@@ -136,9 +145,12 @@ impl Reason {
         Self::InvalidPattern,
         Self::InvalidPort,
         Self::InvalidSize,
+        Self::InvalidTime,
+        Self::InvalidTimeZone,
         Self::LoginClaimed,
         Self::MissingField,
         Self::NamespaceNotAllowed,
+        Self::NeverFires,
         Self::NoEffect,
         Self::NotReferenced,
         Self::NotSupportedYet,
@@ -168,6 +180,7 @@ impl Reason {
             Self::AddressesNotTrusted
             | Self::DuplicateRecipient
             | Self::ForeignController
+            | Self::NeverFires
             | Self::NoEffect
             | Self::NotReferenced
             | Self::NotSupportedYet
@@ -189,6 +202,7 @@ impl Reason {
             | Self::GatewayRefused
             | Self::HostNotAllowed
             | Self::InvalidAddress
+            | Self::InvalidCron
             | Self::InvalidDomain
             | Self::InvalidDuration
             | Self::InvalidHost
@@ -197,6 +211,8 @@ impl Reason {
             | Self::InvalidPattern
             | Self::InvalidPort
             | Self::InvalidSize
+            | Self::InvalidTime
+            | Self::InvalidTimeZone
             | Self::LoginClaimed
             | Self::MissingField
             | Self::NamespaceNotAllowed
@@ -248,6 +264,7 @@ impl Reason {
             | Self::EmptyMatch
             | Self::ForwardLoop
             | Self::InvalidAddress
+            | Self::InvalidCron
             | Self::InvalidDomain
             | Self::InvalidDuration
             | Self::InvalidHost
@@ -256,7 +273,10 @@ impl Reason {
             | Self::InvalidPattern
             | Self::InvalidPort
             | Self::InvalidSize
+            | Self::InvalidTime
+            | Self::InvalidTimeZone
             | Self::MissingField
+            | Self::NeverFires
             | Self::NoEffect
             | Self::NotReferenced
             | Self::NotSupportedYet
@@ -291,7 +311,7 @@ impl Reason {
             Self::AddressesNotTrusted | Self::DuplicateRecipient | Self::NoEffect => {
                 (Condition::Accepted, true)
             }
-            Self::Shadowed => (Condition::Shadowed, true),
+            Self::NeverFires | Self::Shadowed => (Condition::Shadowed, true),
             _ => (Condition::Accepted, false),
         }
     }
