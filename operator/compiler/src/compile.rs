@@ -8,7 +8,7 @@ use std::{
 
 use ipnet::IpNet;
 use kube::Resource;
-use posthouse_config::Snapshot;
+use posthouse_config::{Credentials, Secret, Snapshot};
 use posthouse_crds::{GatewayRef, Kind, MailGateway};
 use posthouse_model::Domain;
 
@@ -17,10 +17,10 @@ use crate::{
     domain, gateway,
     gateway::Gateway,
     memory::{Memory, Parsed},
-    others,
+    others::{self, CREDENTIAL_KEYS},
     previous::{self, Standing},
     reason::Reason,
-    resources::{Context, Environment, ObjectKey, Resources, Secrets, has_key},
+    resources::{Context, Environment, ObjectKey, Resources, Secrets, has_key, line},
     retired, rule, snapshot, syntax,
     tenancy::Namespaces,
     unsupported::{self, Withheld},
@@ -161,6 +161,34 @@ impl<'a> Input<'a> {
             format!("Secret {namespace}/{name} has no key {}: add it", missing.join(" and no key "));
         report.say(subject, field, Reason::SecretKeyNotFound, message);
         false
+    }
+
+    /// The login that a Secret has; says what is missing or wrong, and never what it is.
+    pub(crate) fn credentials(
+        &self,
+        subject: Subject<'_>,
+        field: &str,
+        name: &str,
+        report: &mut Report,
+    ) -> Option<Credentials> {
+        let namespace = &subject.key.namespace;
+        if !self.require_secret(subject, field, name, &CREDENTIAL_KEYS, report) {
+            return None;
+        }
+        let secret = self.secrets.find(namespace, name)?;
+        let mut text = |key| {
+            let text = line(secret, key);
+            if text.is_none() {
+                let message = format!(
+                    "key {key} of Secret {namespace}/{name} is not one line of UTF-8, so no server would take it: correct it (a \
+                     line end after it, as echo writes, is one too many)"
+                );
+                report.say(subject, field, Reason::InvalidSecret, message);
+            }
+            text.map(Secret::new)
+        };
+        let [username, password] = CREDENTIAL_KEYS.map(&mut text);
+        Some(Credentials { username: username?, password: password? })
     }
 
     /// Whether the schedule is there; says so if not.

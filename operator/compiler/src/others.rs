@@ -44,7 +44,7 @@ pub(crate) fn check(
         recipients_of(account, subject, report);
         let secret = &account.spec.authentication.credentials_secret_ref.name;
         let field = "spec.authentication.credentialsSecretRef";
-        input.require_secret(subject, field, secret, &CREDENTIAL_KEYS, report);
+        input.credentials(subject, field, secret, report);
         input.require_schedule(subject, "spec.scheduleRef", &account.spec.schedule_ref.name, report);
     }
     for (key, etrn) in sorted(&resources.etrn_schedules) {
@@ -56,7 +56,7 @@ pub(crate) fn check(
         if let Some(authentication) = &etrn.spec.authentication {
             let secret = &authentication.credentials_secret_ref.name;
             let field = "spec.authentication.credentialsSecretRef";
-            input.require_secret(subject, field, secret, &CREDENTIAL_KEYS, report);
+            input.credentials(subject, field, secret, report);
         }
         input.require_schedule(subject, "spec.scheduleRef", &etrn.spec.schedule_ref.name, report);
     }

@@ -59,6 +59,8 @@ pub enum Reason {
     InvalidPattern,
     /// A number is no port.
     InvalidPort,
+    /// What a Secret says cannot be used; what that is, is not told.
+    InvalidSecret,
     /// A size is too small for what it is for.
     InvalidSize,
     /// A text is no time of day, or two times leave no time between them.
@@ -117,7 +119,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, by name.
-    pub const ALL: [Self; 53] = [
+    pub const ALL: [Self; 54] = [
         Self::AcceptAllWithLists,
         Self::AddressesNotTrusted,
         Self::AliasClaimed,
@@ -144,6 +146,7 @@ impl Reason {
         Self::InvalidNetwork,
         Self::InvalidPattern,
         Self::InvalidPort,
+        Self::InvalidSecret,
         Self::InvalidSize,
         Self::InvalidTime,
         Self::InvalidTimeZone,
@@ -210,6 +213,7 @@ impl Reason {
             | Self::InvalidNetwork
             | Self::InvalidPattern
             | Self::InvalidPort
+            | Self::InvalidSecret
             | Self::InvalidSize
             | Self::InvalidTime
             | Self::InvalidTimeZone
@@ -272,6 +276,7 @@ impl Reason {
             | Self::InvalidNetwork
             | Self::InvalidPattern
             | Self::InvalidPort
+            | Self::InvalidSecret
             | Self::InvalidSize
             | Self::InvalidTime
             | Self::InvalidTimeZone
@@ -300,6 +305,7 @@ impl Reason {
         match self {
             Self::DomainNotFound
             | Self::HostNotAllowed
+            | Self::InvalidSecret
             | Self::RecipientNotFound
             | Self::ScheduleNotFound
             | Self::SecretKeyNotFound

@@ -64,7 +64,7 @@ impl fmt::Display for ObjectKey {
 
 /// Everything that a compilation reads. Each object has a name and a namespace; each key occurs once per kind. Objects are shared, and told
 /// apart by their identity: what is the same `Arc` as in the compilation before is not parsed again.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct Resources {
     /// Gateways.
     pub gateways: Vec<Arc<MailGateway>>,
@@ -82,13 +82,25 @@ pub struct Resources {
     pub schedules: Vec<Arc<MailSchedule>>,
     /// Identities.
     pub users: Vec<Arc<MailUser>>,
-    /// Secrets: only whether they and their keys exist is asked.
+    /// Secrets: whether they and their keys exist is asked, and of some what they say.
     pub secrets: Vec<Arc<Secret>>,
     /// Namespaces, for the selection by labels.
     pub namespaces: Vec<Arc<Namespace>>,
     /// Objects that are there, but whose form was refused before anything could be made of them: what names them finds them, and what was
     /// programmed of them before stays in force.
     pub refused: BTreeSet<(Kind, ObjectKey)>,
+}
+
+impl fmt::Debug for Resources {
+    /// How many there are: what Secrets say is never printed.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resources")
+            .field("gateways", &self.gateways.len())
+            .field("domains", &self.domains.len())
+            .field("secrets", &self.secrets.len())
+            .field("refused", &self.refused)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Resources {
@@ -145,7 +157,6 @@ impl Default for Context {
 }
 
 /// The keys of each Secret, by name.
-#[derive(Debug)]
 pub(crate) struct Secrets<'a>(HashMap<(&'a str, &'a str), &'a Secret>);
 
 impl<'a> Secrets<'a> {
@@ -170,4 +181,16 @@ impl<'a> Secrets<'a> {
 pub(crate) fn has_key(secret: &Secret, key: &str) -> bool {
     secret.data.as_ref().is_some_and(|data| data.contains_key(key))
         || secret.string_data.as_ref().is_some_and(|data| data.contains_key(key))
+}
+
+/// What a Secret says under a key, as octets. As at an API server, `stringData` comes before `data`.
+fn octets<'s>(secret: &'s Secret, key: &str) -> Option<&'s [u8]> {
+    let text = secret.string_data.as_ref().and_then(|data| data.get(key)).map(String::as_bytes);
+    text.or_else(|| Some(secret.data.as_ref()?.get(key)?.0.as_slice()))
+}
+
+/// What a Secret says under a key, if that can stand in a protocol's line: the wrong texts are never told, only that they are wrong.
+pub(crate) fn line<'s>(secret: &'s Secret, key: &str) -> Option<&'s str> {
+    let text = std::str::from_utf8(octets(secret, key)?).ok()?;
+    (!text.contains(['\r', '\n', '\0'])).then_some(text)
 }

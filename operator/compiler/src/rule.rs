@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use posthouse_config::{
-    self as config, AddressPattern, Match, ParsePatternError, RuleTarget, SenderPattern, Tier,
+    self as config, AddressPattern, Credentials, Match, ParsePatternError, RuleTarget, SenderPattern, Tier,
 };
 use posthouse_crds::{
     Kind, RelayRule,
@@ -15,7 +15,6 @@ use posthouse_model::HostPort;
 use crate::{
     compile::{Attachment, Gateways, Input, sorted, target},
     gateway::Gateway,
-    others::CREDENTIAL_KEYS,
     reason::Reason,
     resources::ObjectKey,
     unsupported,
@@ -31,7 +30,15 @@ pub(crate) struct RulePlan<'a> {
     pub(crate) gateway: usize,
     pub(crate) tier: Tier,
     pub(crate) matches: Match,
+    pub(crate) way: Way,
+}
+
+/// Where the mail of a rule goes.
+#[derive(Debug)]
+pub(crate) struct Way {
     pub(crate) target: RuleTarget,
+    /// What its hosts are logged in to with.
+    pub(crate) credentials: Option<Credentials>,
     /// For whose sake its mail waits: fields that are not built, and parts that are refused.
     pub(crate) waits_for: Vec<String>,
 }
@@ -52,10 +59,10 @@ pub(crate) fn check<'a>(
         let mut check = Check { input, gateway, subject, report };
         let tier = check.tier(object);
         let matches = check.matches(object);
-        let (target, waits_for) = check.target(object);
+        let way = check.way(object);
         // Without its match nobody can say which mail the rule is for, and without its tier not when.
         if let (Some(tier), Some(matches)) = (tier, matches) {
-            plans.push(RulePlan { object, key, gateway: place, tier, matches, target, waits_for });
+            plans.push(RulePlan { object, key, gateway: place, tier, matches, way });
         }
     }
     find_shadowed(&plans, report);
@@ -164,15 +171,16 @@ impl Check<'_, '_> {
         }
     }
 
-    /// Where the mail goes, and for what it must wait first.
-    fn target(&mut self, object: &RelayRule) -> (RuleTarget, Vec<String>) {
-        let withhold = |field: &str| (RuleTarget::Direct, vec![unsupported::refused(field)]);
+    /// Where the mail goes, with what login, and for what it must wait first.
+    fn way(&mut self, object: &RelayRule) -> Way {
+        let direct = |waits_for| Way { target: RuleTarget::Direct, credentials: None, waits_for };
+        let withhold = |field: &str| direct(vec![unsupported::refused(field)]);
         match (&object.spec.relay, &object.spec.direct) {
             (Some(relay), None) => self.relay(relay),
             (None, Some(_)) => {
                 // Routing answers 451 to direct delivery by itself until DNS is built.
                 unsupported::judge(unsupported::DIRECT, &(), "", self.subject, self.report);
-                (RuleTarget::Direct, Vec::new())
+                direct(Vec::new())
             }
             (Some(_), Some(_)) => {
                 let message = "relay and direct exclude each other: keep one";
@@ -187,10 +195,10 @@ impl Check<'_, '_> {
         }
     }
 
-    fn relay(&mut self, relay: &Relay) -> (RuleTarget, Vec<String>) {
+    fn relay(&mut self, relay: &Relay) -> Way {
         const FIELD: &str = "spec.relay";
         let errors = self.report.errors();
-        let mut waits_for: Vec<String> = Vec::new();
+        let (mut waits_for, mut credentials) = (Vec::new(), None);
         if relay.hosts.is_empty() {
             self.say("spec.relay.hosts", Reason::EmptyList, "name at least one host");
         }
@@ -223,7 +231,7 @@ impl Check<'_, '_> {
         if let Some(authentication) = &relay.authentication {
             let field = "spec.relay.authentication.credentialsSecretRef";
             let name = &authentication.credentials_secret_ref.name;
-            self.input.require_secret(self.subject, field, name, &CREDENTIAL_KEYS, self.report);
+            credentials = self.input.credentials(self.subject, field, name, self.report);
         }
         let withheld = unsupported::judge(unsupported::RELAY, relay, FIELD, self.subject, self.report);
         waits_for.extend(withheld.into_iter().map(|withheld| withheld.field));
@@ -234,7 +242,7 @@ impl Check<'_, '_> {
         waits_for.dedup();
         let target =
             if hosts.is_empty() { RuleTarget::Direct } else { RuleTarget::Relay { hosts: hosts.into() } };
-        (target, waits_for)
+        Way { target, credentials, waits_for }
     }
 }
 

@@ -462,8 +462,8 @@ fn rule_of(plan: &RulePlan<'_>) -> Option<config::RelayRule> {
         order: i64::from(plan.object.spec.order),
         suspended: plan.object.spec.suspend,
         matches: plan.matches.clone(),
-        target: plan.target.clone(),
-        credentials: None,
-        unsupported: plan.waits_for.iter().map(|field| field.as_str().into()).collect(),
+        target: plan.way.target.clone(),
+        credentials: plan.way.credentials.clone(),
+        unsupported: plan.way.waits_for.iter().map(|field| field.as_str().into()).collect(),
     })
 }

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use posthouse_compiler::{Compilation, Context, ObjectKey, Reason, Resources, Standing, compile};
+use posthouse_compiler::{Compilation, Compiler, Context, ObjectKey, Reason, Resources, Standing, compile};
 use posthouse_config::{Recipients, Snapshot};
 use posthouse_crds::{Kind, Object};
 use posthouse_model::Timestamp;
@@ -221,6 +221,42 @@ fn a_name_that_an_edit_takes_away_or_a_refused_form_hides_is_not_retired() {
     assert_eq!(*only(&edited.snapshots).retired, []);
     let hidden = compile(&refused(of(vec![gateway()]), Kind::MailDomain, "a"), &context);
     assert_eq!(*only(&hidden.snapshots).retired, []);
+}
+
+fn login(password: &str) -> Resources {
+    let relay = json!({
+        "hosts": [{"host": "192.0.2.1", "port": 25}], "authentication": {"credentialsSecretRef": {"name": "provider"}},
+    });
+    let spec = json!({"gatewayRef": {"name": "edge"}, "match": {"always": true}, "relay": relay});
+    let mut resources = of(vec![gateway(), object("RelayRule", "r", &spec)]);
+    let secret = json!({
+        "metadata": {"namespace": "mail", "name": "provider"}, "stringData": {"username": "somebody", "password": password},
+    });
+    resources.secrets.push(serde_json::from_value(secret).unwrap());
+    resources
+}
+
+#[test]
+fn an_edit_of_a_secret_reaches_the_snapshot_and_nothing_that_is_printed() {
+    let mut compiler = Compiler::default();
+    let mut context = Context::default();
+    let passwords = ["hunter2", "correct horse"].map(|password| {
+        let resources = login(password);
+        let compilation = compiler.compile(&resources, &context);
+        let credentials = only(&compilation.snapshots).rules[0].credentials.clone().unwrap();
+        assert_eq!(credentials.username.reveal(), "somebody");
+        let printed = format!("{compilation:?} {resources:?} {compiler:?}");
+        assert!(!printed.contains(password) && !printed.contains("somebody"), "{printed}");
+        follow(&mut context, compilation);
+        credentials.password.reveal().to_owned()
+    });
+    assert_eq!(passwords, ["hunter2", "correct horse"]);
+
+    // One that cannot be sent is told by its name alone, and what was there before stays.
+    let wrong = compiler.compile(&login("staple\n"), &context);
+    assert_eq!(wrong.verdicts.iter().filter(|verdict| verdict.reason == Reason::InvalidSecret).count(), 1);
+    assert!(!format!("{:?}", wrong.verdicts).contains("staple"));
+    assert_eq!(only(&wrong.snapshots).rules, in_force(&context).rules);
 }
 
 /// 10,000 domains and 100,000 recipients: an edit of one must reach the nodes within a second. The bound here is generous, for a debug build

@@ -73,7 +73,7 @@ fn written(compilation: &Compilation) -> String {
     let snapshots: serde_json::Map<_, _> = compilation
         .snapshots
         .iter()
-        .map(|(key, snapshot)| (key.to_string(), serde_json::to_value(snapshot).unwrap()))
+        .map(|(key, snapshot)| (key.to_string(), serde_json::to_value(snapshot.redacted()).unwrap()))
         .collect();
     let mut written = json!({ "snapshots": snapshots, "verdicts": verdicts });
     let standing: serde_json::Map<_, _> = compilation

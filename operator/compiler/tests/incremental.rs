@@ -9,6 +9,7 @@ use std::{
 
 use posthouse_compiler::{Compilation, Compiler, Context, Environment, ObjectKey, Resources, compile};
 use posthouse_crds::{API_VERSION, Kind, Object};
+use posthouse_model::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
@@ -20,7 +21,8 @@ mod large;
 #[derive(Clone, Default)]
 struct World {
     objects: BTreeMap<(Kind, ObjectKey), Object>,
-    secrets: BTreeSet<&'static str>,
+    /// Each with its password.
+    secrets: BTreeMap<&'static str, &'static str>,
     refused: BTreeSet<(Kind, ObjectKey)>,
 }
 
@@ -28,8 +30,9 @@ impl World {
     fn resources(&self) -> Resources {
         let mut resources = Resources { refused: self.refused.clone(), ..Resources::default() };
         self.objects.values().cloned().for_each(|object| resources.add(object));
-        for name in &self.secrets {
-            let secret = json!({"metadata": {"namespace": "mail", "name": name}, "data": {"username": "", "password": ""}});
+        for (name, password) in &self.secrets {
+            let data = json!({"username": "ann", "password": password});
+            let secret = json!({"metadata": {"namespace": "mail", "name": name}, "stringData": data});
             resources.secrets.push(serde_json::from_value(secret).unwrap());
         }
         resources
@@ -64,8 +67,9 @@ impl World {
             }
             2 => {
                 let secret = dice.of(&["login", "other"]);
-                if !self.secrets.remove(secret) {
-                    self.secrets.insert(secret);
+                match dice.of(&[None, Some("one"), Some("two"), Some("two lines\n")]) {
+                    None => drop(self.secrets.remove(secret)),
+                    Some(password) => drop(self.secrets.insert(secret, password)),
                 }
             }
             _ => {
@@ -171,7 +175,13 @@ fn spec(kind: Kind, dice: &mut Dice) -> Value {
             "gatewayRef": gateway, "login": dice.of(&["ann", "ann@c.example", "bob"]),
             "passwordSecretRef": {"name": "login", "key": "password"}, "maySendAs": ["*@c.example"],
         }),
-        _ => json!({"triggers": [{"every": "10m"}]}),
+        _ => {
+            let zone = dice.of(&["UTC", "Europe/Prague", "Nowhere"]);
+            let (field, text) =
+                dice.of(&[("every", "10m"), ("at", "12:00"), ("cron", "0 9 * * Sat"), ("cron", "never")]);
+            let window = json!({"days": ["Mon"], "from": "08:00", "to": dice.of(&["18:00", "08:00"])});
+            json!({"timeZone": zone, "triggers": [{field: text}], "validDuring": [window]})
+        }
     }
 }
 
@@ -227,6 +237,7 @@ proptest! {
             } else {
                 world.edit(&mut dice);
             }
+            context.now = Timestamp(context.now.0 + u64::from(dice.upto(8)) * 600_000);
             let resources = world.resources();
             let remembering = compiler.compile(&resources, &context);
             assert_same(&remembering, &compile(&resources, &context));
