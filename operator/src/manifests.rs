@@ -72,9 +72,14 @@ pub(crate) fn standing(compilation: &Compilation, reading: &Reading) -> Vec<Find
                 "nothing of it was programmed before that could stay in force: until it is corrected, mail goes as the other \
                  rules say",
             ),
+            (Standing::Nothing, Kind::MailGateway) => (
+                "NotInForce",
+                "nothing of it was programmed before that could stay in force: until it is corrected, it has no nodes and takes no mail",
+            ),
             (Standing::Nothing, _) => (
                 "NotInForce",
-                "nothing of it was programmed before that could stay in force: until it is corrected, its mail gets 451",
+                "nothing of it was programmed before that could stay in force: until it is corrected, mail for a name that is known \
+                 to be its own gets 451, and any other is refused as for a domain of nobody here",
             ),
         };
         let identity = Identity { kind: kind.name().to_owned(), key: key.clone() };

@@ -331,6 +331,7 @@ impl<'a> Gateways<'a> {
 
     /// Two gateways with one queue id would eat each other's mail: only one gets it.
     fn claim_queue_ids(&mut self, input: &Input<'_>, claims: &mut Settled<'_>, report: &mut Report) {
+        let defended = self.defended_queue_ids(input);
         let mut claimants: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (place, gateway) in self.all.iter().enumerate().filter(|(_, gateway)| !gateway.foreign) {
             claimants.entry(gateway.queue_id.clone()).or_default().push(place);
@@ -345,7 +346,10 @@ impl<'a> Gateways<'a> {
                     created: gateway.object.metadata.creation_timestamp.as_ref(),
                 })
                 .collect();
-            let holder = winner(&claim, &contenders, &input.context.claims).cloned();
+            let holder = match defended.get(id.as_str()) {
+                Some(holder) => Some((*holder).clone()),
+                None => winner(&claim, &contenders, &input.context.claims).cloned(),
+            };
             for place in places {
                 let Some(gateway) = self.all.get_mut(place) else { continue };
                 if Some(&gateway.key) == holder.as_ref() {
@@ -361,6 +365,16 @@ impl<'a> Gateways<'a> {
                 claims.insert(claim, Arc::new(holder));
             }
         }
+    }
+
+    /// The ids of queues whose gateways are refused and go on as they were: their nodes still use them.
+    fn defended_queue_ids<'c>(&self, input: &Input<'c>) -> BTreeMap<&'c str, &'c ObjectKey> {
+        let goes_on = |key: &ObjectKey| match self.place(key).and_then(|place| self.at(place)) {
+            Some(gateway) => !gateway.accepted && !gateway.foreign,
+            None => input.is_refused(Kind::MailGateway, key.parts()),
+        };
+        let previous = input.context.previous.iter().filter(|(key, _)| goes_on(key));
+        previous.map(|(key, snapshot)| (&*snapshot.gateway.queue.id, key)).collect()
     }
 
     /// Where the resource is attached; says why if nowhere.

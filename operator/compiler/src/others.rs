@@ -6,12 +6,14 @@ use posthouse_model::Mailbox;
 use crate::{
     claims::Settled,
     compile::{Attachment, Gateways, Input, sorted, target},
+    gateway::Gateway,
     reason::Reason,
     resources::ObjectKey,
     unsupported,
     verdict::{Report, Subject},
 };
 
+mod etrn;
 pub(crate) mod schedules;
 mod users;
 
@@ -38,9 +40,7 @@ pub(crate) fn check(
     for (key, account) in sorted(&resources.pop3_accounts) {
         let subject = Subject { kind: Kind::Pop3Account, key: &key };
         let gateway = attach(subject.kind, &key, &account.spec.gateway_ref, report);
-        if let Some(gateway) = gateway {
-            input.host(gateway, subject, "spec.server.host", &account.spec.server.host, report);
-        }
+        server(input, gateway, subject, (&account.spec.server.host, account.spec.server.port), report);
         recipients_of(account, subject, report);
         let secret = &account.spec.authentication.credentials_secret_ref.name;
         let field = "spec.authentication.credentialsSecretRef";
@@ -50,9 +50,8 @@ pub(crate) fn check(
     for (key, etrn) in sorted(&resources.etrn_schedules) {
         let subject = Subject { kind: Kind::EtrnSchedule, key: &key };
         let gateway = attach(subject.kind, &key, &etrn.spec.gateway_ref, report);
-        if let Some(gateway) = gateway {
-            input.host(gateway, subject, "spec.server.host", &etrn.spec.server.host, report);
-        }
+        server(input, gateway, subject, (&etrn.spec.server.host, etrn.spec.server.port), report);
+        etrn::check(etrn, subject, report);
         if let Some(authentication) = &etrn.spec.authentication {
             let secret = &authentication.credentials_secret_ref.name;
             let field = "spec.authentication.credentialsSecretRef";
@@ -62,6 +61,22 @@ pub(crate) fn check(
     }
     users::check(input, gateways, claims, report);
     schedules::check(input, report);
+}
+
+/// Says what is wrong with a server that is connected to.
+fn server(
+    input: &Input<'_>,
+    gateway: Option<&Gateway<'_>>,
+    subject: Subject<'_>,
+    (host, port): (&str, u16),
+    report: &mut Report,
+) {
+    if let Some(gateway) = gateway {
+        input.host(gateway, subject, "spec.server.host", host, report);
+    }
+    if port == 0 {
+        report.say(subject, "spec.server.port", Reason::InvalidPort, "0 is not a port: use 1 to 65535");
+    }
 }
 
 /// Says which recipients of picked up mail are no addresses.

@@ -161,6 +161,30 @@ fn a_gateway_whose_form_is_refused_has_no_new_snapshot_and_is_not_missing() {
 }
 
 #[test]
+fn a_refused_gateway_that_goes_on_keeps_its_queue_from_others() {
+    let named = |name: &str, hostname: &str| {
+        let listeners = json!([{"name": "smtp", "port": 25, "protocol": "Smtp"}]);
+        let spec = json!({"hostname": hostname, "listeners": listeners, "queue": {"id": "one"}});
+        posthouse_crds::Object::read_admitted(json!({
+            "apiVersion": posthouse_crds::API_VERSION, "kind": "MailGateway",
+            "metadata": {"name": name, "namespace": "mail"}, "spec": spec,
+        }))
+        .unwrap()
+    };
+    let context = after(vec![named("edge", "edge.example")]);
+    // Without what was known of claims: the queue is in use all the same.
+    let context = Context { previous: context.previous, ..Context::default() };
+    let hidden = refused(of(vec![named("other", "other.example")]), Kind::MailGateway, "edge");
+    let wrong = of(vec![named("edge", "no host"), named("other", "other.example")]);
+    for resources in [hidden, wrong] {
+        let compilation = compile(&resources, &context);
+        assert!(compilation.snapshots.is_empty());
+        let claimed = compilation.verdicts.iter().filter(|verdict| verdict.reason == Reason::QueueIdClaimed);
+        assert_eq!(claimed.map(|verdict| &*verdict.key.name).collect::<Vec<_>>(), ["other"]);
+    }
+}
+
+#[test]
 fn what_a_refused_form_is_named_by_finds_it() {
     let spec = json!({
         "gatewayRef": {"name": "edge"}, "domain": "a.example", "release": {"scheduleRef": {"name": "hourly"}, "atrn": {"users": ["ann"]}},

@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use posthouse_crds::Kind;
 use posthouse_model::Domain;
 
 use super::{DomainPlan, ParsedName, wants_primary};
@@ -107,11 +108,19 @@ fn take_over(plans: &mut [DomainPlan<'_>], input: &Input<'_>, report: &mut Repor
         let mut next = old_of(place);
         while let Some(key) = next {
             let Some(old) = places.get(&key).copied() else {
-                if taken.is_empty() && !input.is_refused(posthouse_crds::Kind::MailDomain, key) {
-                    let message = format!(
-                        "there is no MailDomain {}/{} any more: list its name under aliases to keep it, and remove renamedFrom",
-                        key.0, key.1
-                    );
+                if taken.is_empty() && !input.is_refused(Kind::MailDomain, key) {
+                    let message = if input.has_domain(key) {
+                        format!(
+                            "MailDomain {}/{} is attached to no gateway, so there is no name to take over: see there, or list the \
+                             name under aliases and remove renamedFrom",
+                            key.0, key.1
+                        )
+                    } else {
+                        format!(
+                            "there is no MailDomain {}/{} any more: list its name under aliases to keep it, and remove renamedFrom",
+                            key.0, key.1
+                        )
+                    };
                     report.say(plan.subject(), "spec.renamedFrom", Reason::NothingToTakeOver, message);
                 }
                 break;
@@ -122,18 +131,23 @@ fn take_over(plans: &mut [DomainPlan<'_>], input: &Input<'_>, report: &mut Repor
                 taken.clear();
                 break;
             }
+            if plans.get(old).map(|old| old.gateway) != Some(plan.gateway) {
+                let message = format!(
+                    "MailDomain {}/{} is at another gateway, which goes on taking its mail: name one of this gateway, or remove \
+                     renamedFrom",
+                    key.0, key.1
+                );
+                report.say(plan.subject(), "spec.renamedFrom", Reason::NothingToTakeOver, message);
+                break;
+            }
             taken.push(old);
             next = old_of(old);
         }
         inherited.push((place, taken));
     }
     for (place, taken) in &inherited {
-        let same_gateway = |old: &&usize| {
-            plans.get(**old).map(|old| old.gateway) == plans.get(*place).map(|plan| plan.gateway)
-        };
         let names: Vec<_> = taken
             .iter()
-            .filter(same_gateway)
             .filter_map(|old| plans.get(*old))
             .flat_map(|old| old.wanted.iter().filter(|wanted| !wanted.inherited))
             .map(|wanted| wanted.name)
