@@ -312,7 +312,8 @@ impl Check<'_, '_> {
     /// Says what is wrong with the relay control, and gives the networks that may relay.
     fn relay_control(&mut self, control: &RelayControl, listeners: &[Listener]) -> Vec<IpNet> {
         let networks = self.networks("spec.relayControl.networks", &control.networks);
-        let withheld = unsupported::judge(
+        // The networks stay where a login is asked for besides: without them it would be enough.
+        unsupported::judge(
             unsupported::RELAY_CONTROL,
             control,
             "spec.relayControl",
@@ -331,7 +332,7 @@ impl Check<'_, '_> {
                            addresses; set addressTrust: Verified if they are real";
             self.say("spec.relayControl.networks", Reason::AddressesNotTrusted, message);
         }
-        if withheld.is_empty() { networks } else { Vec::new() }
+        networks
     }
 
     fn resolver(&mut self, object: &MailGateway) {

@@ -1,8 +1,6 @@
 //! Relay rules: which mail each is for and where that goes. A rule whose match is right but whose hosts are not keeps its mail: it waits, and
 //! never leaves by another way. Pure.
 
-use std::collections::HashMap;
-
 use posthouse_config::{
     self as config, AddressPattern, Credentials, Match, ParsePatternError, RuleTarget, SenderPattern, Tier,
 };
@@ -20,6 +18,8 @@ use crate::{
     unsupported,
     verdict::{Report, Subject},
 };
+
+mod shadowed;
 
 /// A rule, checked.
 #[derive(Debug)]
@@ -65,7 +65,7 @@ pub(crate) fn check<'a>(
             plans.push(RulePlan { object, key, gateway: place, tier, matches, way });
         }
     }
-    find_shadowed(&plans, report);
+    shadowed::judge(&plans, report);
     plans
 }
 
@@ -243,40 +243,5 @@ impl Check<'_, '_> {
         let target =
             if hosts.is_empty() { RuleTarget::Direct } else { RuleTarget::Relay { hosts: hosts.into() } };
         Way { target, credentials, waits_for }
-    }
-}
-
-/// A rule after one that always matches, among those that see the same mail, can never take effect.
-fn find_shadowed(plans: &[RulePlan<'_>], report: &mut Report) {
-    let mut order: Vec<&RulePlan<'_>> = plans.iter().filter(|plan| !plan.object.spec.suspend).collect();
-    order.sort_by_key(|plan| (plan.tier, &plan.key.namespace, plan.object.spec.order, &plan.key.name));
-    let mut first: HashMap<usize, &RulePlan<'_>> = HashMap::new();
-    let mut tenant: HashMap<(usize, &str), &RulePlan<'_>> = HashMap::new();
-    let mut default: HashMap<usize, &RulePlan<'_>> = HashMap::new();
-    for plan in order {
-        let own = (plan.gateway, plan.key.namespace.as_str());
-        let before = first.get(&plan.gateway).or_else(|| match plan.tier {
-            Tier::First => None,
-            Tier::Tenant => tenant.get(&own),
-            Tier::Default => default.get(&plan.gateway),
-        });
-        if let Some(before) = before {
-            // Names of another namespace's rules are nobody's business; the gateway's own are not told either.
-            let which = if before.key.namespace == plan.key.namespace {
-                format!("RelayRule {}", before.key)
-            } else {
-                "a rule of the gateway's owner".to_owned()
-            };
-            let subject = Subject { kind: Kind::RelayRule, key: &plan.key };
-            let message =
-                format!("{which} comes first and always matches: give this a smaller order, or remove it");
-            report.say(subject, "spec.order", Reason::Shadowed, message);
-        } else if plan.matches == Match::Always {
-            match plan.tier {
-                Tier::First => drop(first.insert(plan.gateway, plan)),
-                Tier::Tenant => drop(tenant.insert(own, plan)),
-                Tier::Default => drop(default.insert(plan.gateway, plan)),
-            }
-        }
     }
 }

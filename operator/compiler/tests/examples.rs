@@ -4,6 +4,7 @@
 use std::{fs, path::Path};
 
 use posthouse_compiler::{Compilation, Context, ObjectKey, Reason, Resources, Severity, compile};
+use posthouse_config::RelayAuthentication;
 use posthouse_crds::Object;
 use serde::Deserialize;
 use serde_json::Value;
@@ -40,7 +41,8 @@ fn the_examples_of_the_api_compile_with_warnings_only() {
     let bound: Vec<_> =
         snapshot.gateway.listeners.iter().filter(|l| l.closed.is_none()).map(|l| &*l.name).collect();
     assert_eq!(bound, ["smtp"; 0], "each listener of the example asks for TLS, Odmr or Pop3");
-    assert!(snapshot.gateway.relay_control.as_ref().unwrap().networks.is_empty(), "a login is required");
+    let control = snapshot.gateway.relay_control.as_ref().unwrap();
+    assert_eq!((control.authentication, control.networks.len()), (RelayAuthentication::Required, 1));
     assert_eq!(&*snapshot.rules[0].unsupported, ["relay.authentication".into(), "relay.tls.verify".into()]);
 }
 

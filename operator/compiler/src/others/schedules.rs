@@ -297,3 +297,25 @@ fn is_day_of(cron: &Cron, day: Date) -> bool {
 
 /// What is remembered of a schedule.
 pub(crate) type Judged = (Arc<MailSchedule>, Arc<[Fault]>);
+
+#[cfg(test)]
+mod tests {
+    use posthouse_crds::MailScheduleSpec;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_a_schedule_says_it_is_judged_without_a_panic(
+            cron in "[0-9*/,#?LWlw@ A-Za-z+-]{0,24}|([0-9*/,#?LW-]{1,6} ){4}[0-9*/,#LW-]{1,6}",
+            time in "[0-9:]{0,6}|\\PC{0,5}",
+        ) {
+            let trigger = |every, at, cron| Trigger { every, at, cron };
+            let triggers = vec![trigger(None, None, Some(cron)), trigger(None, Some(time.clone()), None)];
+            let window = Window { days: vec![Day::Sun], from: time.clone(), to: "02:00".to_owned() };
+            let (time_zone, valid_during) = (Some(time), vec![window]);
+            faults(&MailSchedule::new("s", MailScheduleSpec { time_zone, suspend: false, triggers, valid_during }));
+        }
+    }
+}
