@@ -1,6 +1,6 @@
 //! From a reading to what the nodes get and what there is to say: the compiler, with the places of its verdicts. Pure but for the reader it calls.
 
-use std::{path::Path, sync::Arc};
+use std::{collections::HashSet, path::Path, sync::Arc};
 
 use posthouse_compiler::{Compilation, Compiler, Context, ObjectKey, Severity, Standing, Verdict};
 use posthouse_config::Snapshot;
@@ -62,6 +62,11 @@ pub(crate) fn judge(compiler: &mut Compiler, reading: &Reading, context: &Contex
 
 /// What holds meanwhile of the resources that are refused, for a run that goes on: one line for each.
 pub(crate) fn standing(compilation: &Compilation, reading: &Reading) -> Vec<Finding> {
+    // What stands for a domain that cannot be programmed is there only where its names are known, and its gateway has a snapshot.
+    let is_in_force = compilation.standing.values().all(|standing| *standing == Standing::Kept);
+    let snapshots = compilation.snapshots.values().filter(|_| !is_in_force);
+    let domains = snapshots.flat_map(|snapshot| &snapshot.domains);
+    let has_names: HashSet<&str> = domains.map(|domain| domain.origin.as_str()).collect();
     let finding = |((kind, key), standing): (&(Kind, ObjectKey), &Standing)| {
         let (reason, message) = match (standing, kind) {
             (Standing::Kept, _) => {
@@ -76,10 +81,13 @@ pub(crate) fn standing(compilation: &Compilation, reading: &Reading) -> Vec<Find
                 "NotInForce",
                 "nothing of it was programmed before that could stay in force: until it is corrected, it has no nodes and takes no mail",
             ),
+            (Standing::Nothing, _) if has_names.contains(key.to_string().as_str()) => (
+                "NotInForce",
+                "nothing of it was programmed before that could stay in force: until it is corrected, its mail gets 451",
+            ),
             (Standing::Nothing, _) => (
                 "NotInForce",
-                "nothing of it was programmed before that could stay in force: until it is corrected, mail for a name that is known \
-                 to be its own gets 451, and any other is refused as for a domain of nobody here",
+                "nothing of it was programmed before: until it is corrected, its mail is refused as for a domain of nobody here",
             ),
         };
         let identity = Identity { kind: kind.name().to_owned(), key: key.clone() };

@@ -7,26 +7,27 @@ use std::{
 };
 
 use posthouse_config::{
-    self as config, Hold, MailDomain, Match, Member, Recipients, RelayRule, RuleTarget, SenderPattern,
-    Snapshot, UnknownRecipients,
+    self as config, Hold, MailDomain, Match, RelayRule, RuleTarget, SenderPattern, Snapshot,
+    UnknownRecipients,
 };
 use posthouse_crds::Kind;
-use posthouse_model::{Domain, HostPort, LocalPart, QueueName};
+use posthouse_model::{Domain, HostPort, QueueName};
 
 use crate::{
     claims::{Claim, Settled},
     compile::{Gateways, Input, sorted, target},
-    domain::{DomainPlan, Unknown, key_of},
+    domain::DomainPlan,
     gateway::Gateway,
     resources::ObjectKey,
     rule::{RulePlan, is_refused},
-    syntax::Target,
     verdict::{Refusal, Report},
 };
 
 mod before;
+mod lesser;
 
 use before::Before;
+use lesser::{has_users, takes_away};
 
 /// How the name of a queue for local delivery alone begins: see [`posthouse_config::local_queue_name`].
 const LOCAL_QUEUE: &str = "local:";
@@ -263,37 +264,6 @@ fn hold(claims: &mut Settled<'_>, key: &ObjectKey, gateway: &Gateway<'_>, domain
     }
 }
 
-/// Whether what the manifest says now, without its wrong parts, has less than what is in force. If not, it is programmed: its right parts count,
-/// and nobody loses mail by the wrong ones.
-fn takes_away(plan: &DomainPlan<'_>, form: &MailDomain) -> bool {
-    let names = names_of(form).all(|name| held_names(plan).any(|held| held == name));
-    let recipients = match &form.recipients {
-        Recipients::AcceptAll => plan.accepts_all(),
-        Recipients::Listed { .. } if plan.accepts_all() => form.recipients == Recipients::default(),
-        Recipients::Listed { users, groups, aliases } => {
-            users.iter().all(|name| plan.listed.users.contains(name))
-                && groups.iter().chain(aliases).all(|entry| has_members(plan, &entry.name, &entry.members))
-        }
-    };
-    let local = form.local_delivery.is_none() || plan.local.is_some();
-    let forward = match (&form.unknown_recipients, &plan.unknown) {
-        (UnknownRecipients::Reject, _) | (UnknownRecipients::Forward(_), Unknown::Forward(_)) => true,
-        (UnknownRecipients::Forward(_), Unknown::Reject) => false,
-        (UnknownRecipients::Forward(forward), Unknown::Waits(..)) => !forward.unsupported.is_empty(),
-    };
-    !(names && recipients && local && forward)
-}
-
-/// Whether all whom the form lists are listed now.
-fn has_users(plan: &DomainPlan<'_>, form: &MailDomain) -> bool {
-    match &form.recipients {
-        Recipients::AcceptAll => true,
-        Recipients::Listed { users, .. } => {
-            plan.accepts_all() || users.iter().all(|name| plan.listed.users.contains(name))
-        }
-    }
-}
-
 /// The names that a domain holds now.
 pub(crate) fn held_names<'p>(plan: &'p DomainPlan<'_>) -> impl Iterator<Item = &'p Domain> {
     plan.name.map(|name| &name.domain).into_iter().chain(plan.aliases.iter().copied())
@@ -302,18 +272,6 @@ pub(crate) fn held_names<'p>(plan: &'p DomainPlan<'_>) -> impl Iterator<Item = &
 /// Whether there is a name to answer 451 for.
 fn has_names(plan: &DomainPlan<'_>) -> bool {
     plan.name.is_some() || !plan.aliases.is_empty() || !plan.contested.is_empty()
-}
-
-fn has_members(plan: &DomainPlan<'_>, name: &LocalPart, members: &[Member]) -> bool {
-    let entry = plan.listed.find(&key_of(name)).and_then(|at| plan.listed.expansions.get(at));
-    let Some(entry) = entry else { return false };
-    members.iter().all(|member| {
-        entry.targets.iter().any(|aim| match (member, &aim.target) {
-            (Member::Local(one), Target::Local(other)) => one == other,
-            (Member::Address(one), Target::Mailbox(other)) => one == other,
-            _ => false,
-        })
-    })
 }
 
 fn names_of(form: &MailDomain) -> impl Iterator<Item = &Domain> {
