@@ -12,7 +12,7 @@ use posthouse_tests::{
 };
 
 /// Reads what it is told, until it is to drain or the operator is gone; is ready when it has its listeners. What it heard goes to `heard`.
-pub const NODE: &str = r#"#!/bin/sh
+pub(crate) const NODE: &str = r#"#!/bin/sh
 ready=
 while IFS= read -r line; do
     printf '%s %s\n' "$$" "$line" >>"$(dirname "$0")/heard"
@@ -23,7 +23,7 @@ while IFS= read -r line; do
 done
 "#;
 
-pub const GATEWAY: &str = "apiVersion: posthouse.dev/v1alpha1
+pub(crate) const GATEWAY: &str = "apiVersion: posthouse.dev/v1alpha1
 kind: MailGateway
 metadata: {name: edge, namespace: mail}
 spec:
@@ -32,7 +32,7 @@ spec:
     - {name: smtp, port: 25, protocol: Smtp}
 ";
 
-pub const DOMAIN: &str = "apiVersion: posthouse.dev/v1alpha1
+pub(crate) const DOMAIN: &str = "apiVersion: posthouse.dev/v1alpha1
 kind: MailDomain
 metadata: {name: example-com, namespace: mail}
 spec:
@@ -43,12 +43,12 @@ spec:
 ";
 
 /// A folder with the operator's program beside a node of ours, manifests and a state.
-pub struct House {
-    pub folder: tempfile::TempDir,
+pub(crate) struct House {
+    pub(crate) folder: tempfile::TempDir,
 }
 
 impl House {
-    pub fn new(node: &str) -> Self {
+    pub(crate) fn new(node: &str) -> Self {
         let house = Self { folder: tempfile::tempdir().unwrap() };
         for folder in ["bin", "manifests"] {
             fs::create_dir(house.path(folder)).unwrap();
@@ -62,42 +62,42 @@ impl House {
         house
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    pub fn write(&self, name: &str, text: &str) {
+    pub(crate) fn write(&self, name: &str, text: &str) {
         fs::write(self.path("manifests").join(name), text).unwrap();
     }
 
-    pub fn command(&self, more: &[&str]) -> Command {
+    pub(crate) fn command(&self, more: &[&str]) -> Command {
         let mut command = Command::new(self.path("bin/posthouse-operator"));
         command.arg("local").arg("-f").arg(self.path("manifests")).arg("--state").arg(self.path("state"));
         command.args(more);
         command
     }
 
-    pub fn start(&self) -> Child {
+    pub(crate) fn start(&self) -> Child {
         Child::start("operator", self.command(&["--ephemeral-ports"]), self.folder.path()).unwrap()
     }
 
-    pub fn start_ready(&self) -> Child {
+    pub(crate) fn start_ready(&self) -> Child {
         let mut operator = self.start();
         let file = self.local_json();
         operator.until("local.json", SOON, || Ok(file.exists().then_some(()))).unwrap();
         operator
     }
 
-    pub fn local_json(&self) -> PathBuf {
+    pub(crate) fn local_json(&self) -> PathBuf {
         self.path("state/local.json")
     }
 
-    pub fn node(&self) -> Node {
+    pub(crate) fn node(&self) -> Node {
         LocalRun::read(&self.local_json()).unwrap().nodes.remove(0)
     }
 
     /// The snapshot that holds; empty where none does.
-    pub fn published(&self) -> String {
+    pub(crate) fn published(&self) -> String {
         let folder = self.path("state/gateways/mail.edge");
         let channel = Channel::Directory(Directory::new(folder.join("config")));
         let keys = KeyFolder::new(folder.join("keys"));
@@ -109,22 +109,22 @@ impl House {
         }
     }
 
-    pub fn until_published(&self, operator: &mut Child, is_it: impl Fn(&str) -> bool) {
+    pub(crate) fn until_published(&self, operator: &mut Child, is_it: impl Fn(&str) -> bool) {
         operator.until("the publication", SOON, || Ok(is_it(&self.published()).then_some(()))).unwrap();
     }
 
     /// Waits until the log says so.
-    pub fn until_logged(&self, operator: &mut Child, text: &str) {
+    pub(crate) fn until_logged(&self, operator: &mut Child, text: &str) {
         let log = self.path("operator.log");
         operator.until(text, SOON, || Ok(fs::read_to_string(&log)?.contains(text).then_some(()))).unwrap();
     }
 
-    pub fn heard(&self) -> String {
+    pub(crate) fn heard(&self) -> String {
         fs::read_to_string(self.path("bin/heard")).unwrap_or_default()
     }
 
     /// Runs to its end; its exit code and what it wrote.
-    pub fn run(&self, more: &[&str]) -> (Option<i32>, String) {
+    pub(crate) fn run(&self, more: &[&str]) -> (Option<i32>, String) {
         let output = self.command(more).output().unwrap();
         (output.status.code(), String::from_utf8(output.stderr).unwrap())
     }

@@ -68,7 +68,7 @@ fn the_reader_agrees_with_the_server_about_mutated_examples() {
     let count = usize::try_from(number("POSTHOUSE_MUTATIONS").unwrap_or(200)).unwrap();
     let cases: Vec<Case> = (0..count)
         .map(|round| {
-            case(&examples, folder.path().join(format!("{:03}", round / AT_ONCE)), round, &mut random)
+            case(&examples, &folder.path().join(format!("{:03}", round / AT_ONCE)), round, &mut random)
         })
         .collect();
     let mut complaints = Vec::new();
@@ -125,7 +125,7 @@ fn is_excused(server: &str, findings: &[Value]) -> bool {
 }
 
 /// Writes an example with a mistake: alone, in a list, with an anchor, beside another document.
-fn case(examples: &[Value], folder: PathBuf, round: usize, random: &mut StdRng) -> Case {
+fn case(examples: &[Value], folder: &Path, round: usize, random: &mut StdRng) -> Case {
     let name = format!("mutated-{round}");
     let mut names = vec![name.clone()];
     let mut document = examples.choose(random).unwrap().clone();
@@ -161,7 +161,7 @@ fn case(examples: &[Value], folder: PathBuf, round: usize, random: &mut StdRng) 
         };
         change.push_str(", one of several documents");
     }
-    fs::create_dir_all(&folder).unwrap();
+    fs::create_dir_all(folder).unwrap();
     let file = folder.join(format!("{round:05}.json.yaml"));
     fs::write(&file, mutation::plain(&text)).unwrap();
     Case { file, names, change }

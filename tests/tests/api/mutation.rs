@@ -190,7 +190,8 @@ fn write(value: &Value, path: &str, named: &str, alias: Alias<'_>, text: &mut St
             }
             for (name, child) in fields {
                 text.push_str(separator);
-                text.push_str(&format!("{}: ", Value::from(name.as_str())));
+                text.push_str(&Value::from(name.as_str()).to_string());
+                text.push_str(": ");
                 write(child, &format!("{path}/{name}"), named, alias, text);
                 separator = ", ";
             }

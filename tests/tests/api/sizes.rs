@@ -56,7 +56,7 @@ fn selector() -> Value {
 }
 
 /// A gateway with these grants and hosts, and everything else at its most.
-fn gateway(grants: Vec<Value>, hosts: Vec<Value>) -> Value {
+fn gateway(grants: &[Value], hosts: &[Value]) -> Value {
     let tls = json!({"mode": "StartTls", "certificateSecretRefs": many(16, |number| json!({"name": name(number)}))});
     let listener = |number: usize| {
         json!({"name": format!("l{number}"), "port": 20_000 + number, "protocol": "Smtp", "tls": tls,
@@ -113,39 +113,36 @@ fn gateways() -> Vec<Value> {
     let hosts = |namespaces: &Value, hosts: Vec<String>| json!({"namespaces": namespaces, "hosts": hosts});
     let (few_grants, few_hosts) =
         (many(256, |_| grant(&all, one(domain))), many(64, |_| hosts(&all, one(domain))));
-    let rest = gateway(few_grants.clone(), few_hosts.clone());
+    let rest = gateway(&few_grants, &few_hosts);
     // Short ones, so that every entry of every list may have as many as it may.
     let short = |number: usize| format!("d{number}.example");
     let selected = selector();
     vec![
         gateway(
-            full(256, &rest, |_| grant(&names(256), many(256, domain)), |_| grant(&all, one(domain))),
-            few_hosts.clone(),
+            &full(256, &rest, |_| grant(&names(256), many(256, domain)), |_| grant(&all, one(domain))),
+            &few_hosts,
         ),
         gateway(
-            full(256, &rest, |_| grant(&all, many(256, short)), |_| grant(&all, one(short))),
-            few_hosts.clone(),
+            &full(256, &rest, |_| grant(&all, many(256, short)), |_| grant(&all, one(short))),
+            &few_hosts,
         ),
+        gateway(&full(256, &rest, |_| grant(&selected, one(short)), |_| grant(&all, one(short))), &few_hosts),
         gateway(
-            full(256, &rest, |_| grant(&selected, one(short)), |_| grant(&all, one(short))),
-            few_hosts.clone(),
-        ),
-        gateway(
-            full(
+            &full(
                 256,
                 &rest,
                 |_| json!({"namespaces": {"from": "Names", "names": many(256, |number| format!("n{number}"))}, "domains": one(short)}),
                 |_| grant(&all, one(short)),
             ),
-            few_hosts.clone(),
+            &few_hosts,
         ),
         gateway(
-            few_grants.clone(),
-            full(64, &rest, |_| hosts(&names(256), many(64, domain)), |_| hosts(&all, one(domain))),
+            &few_grants,
+            &full(64, &rest, |_| hosts(&names(256), many(64, domain)), |_| hosts(&all, one(domain))),
         ),
         gateway(
-            few_grants,
-            full(64, &rest, |_| hosts(&selected, many(64, short)), |_| hosts(&all, one(short))),
+            &few_grants,
+            &full(64, &rest, |_| hosts(&selected, many(64, short)), |_| hosts(&all, one(short))),
         ),
     ]
 }
