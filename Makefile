@@ -1,6 +1,6 @@
 # Thin targets; what they do lies in scripts and crates.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full bench bench-probe fmt lint
+.PHONY: help run test test-full fuzz bench bench-probe fmt lint
 
 CARGO ?= cargo
 # ONCE=1: end when the quickstart's letters have arrived.
@@ -25,6 +25,10 @@ test-full: ## what `make test` shows at small sizes, at the promised ones: 100,0
 	@$(CARGO) build --locked --release -p posthouse-operator -p posthouse-node -p posthouse-tests --bins
 	@POSTHOUSE_KILL_MESSAGES=100000 POSTHOUSE_DEAD_HOP_MESSAGES=50000 $(CARGO) test --locked --release -p posthouse-tests \
 		--test killed --test scheduling --test bounds -- --nocapture
+
+fuzz: ## texts as manifests and octets as snapshots, ten minutes each (nightly)
+	@tests/fuzz/run manifests 600
+	@tests/fuzz/run snapshot 600
 
 bench: ## intake and end to end beside a tuned Postfix, deliveries beside a dead next hop, an edit's way to three nodes (target/bench/*.json)
 	@.ci/setup

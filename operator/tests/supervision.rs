@@ -8,141 +8,28 @@
     reason = "tests say what they expect"
 )]
 
+mod house;
+
 use std::{
     fs,
     net::{SocketAddr, TcpListener, TcpStream},
-    os::unix::fs::PermissionsExt as _,
-    path::{Path, PathBuf},
-    process::Command,
+    path::Path,
     time::{Duration, Instant},
 };
 
-use posthouse_channel::{Channel, Directory, KeyFolder, Look, read_once};
+use house::{DOMAIN, GATEWAY, House, NODE};
 use posthouse_tests::{
-    local::{LocalRun, Node},
+    local::LocalRun,
     process::Child,
     wait::{self, SOON},
 };
 use rustix::process::{Pid, Signal, kill_process};
-
-/// Reads what it is told, until it is to drain or the operator is gone; is ready when it has its listeners. What it heard goes to `heard`.
-const NODE: &str = r#"#!/bin/sh
-ready=
-while IFS= read -r line; do
-    printf '%s %s\n' "$$" "$line" >>"$(dirname "$0")/heard"
-    case $line in
-    *'"type":"drain"'*) exit 0 ;;
-    *'"type":"listeners"'*) [ "$ready" ] || printf '{"type":"ready"}\n' >&0; ready=1 ;;
-    esac
-done
-"#;
 
 /// Dies before it is ready, each time.
 const STILLBORN: &str = "#!/bin/sh\nprintf 'born\\n' >>\"$(dirname \"$0\")/heard\"\nexit 3\n";
 
 /// Hears everything and does nothing of it.
 const DEAF: &str = "#!/bin/sh\nprintf '{\"type\":\"ready\"}\\n' >&0\nexec tail -f /dev/null\n";
-
-const GATEWAY: &str = "apiVersion: posthouse.dev/v1alpha1
-kind: MailGateway
-metadata: {name: edge, namespace: mail}
-spec:
-  hostname: mail.example.com
-  listeners:
-    - {name: smtp, port: 25, protocol: Smtp}
-";
-
-const DOMAIN: &str = "apiVersion: posthouse.dev/v1alpha1
-kind: MailDomain
-metadata: {name: example-com, namespace: mail}
-spec:
-  gatewayRef: {name: edge}
-  domain: example.com
-  recipients: {users: [{name: alice}]}
-  localDelivery: {lmtp: {host: 127.0.0.1, port: 24}}
-";
-
-/// A folder with the operator's program beside a node of ours, manifests and a state.
-struct House {
-    folder: tempfile::TempDir,
-}
-
-impl House {
-    fn new(node: &str) -> Self {
-        let house = Self { folder: tempfile::tempdir().unwrap() };
-        for folder in ["bin", "manifests"] {
-            fs::create_dir(house.path(folder)).unwrap();
-        }
-        // A copy: the node is looked for beside the program, links followed.
-        fs::copy(env!("CARGO_BIN_EXE_posthouse-operator"), house.path("bin/posthouse-operator")).unwrap();
-        let program = house.path("bin/posthouse-node");
-        fs::write(&program, node).unwrap();
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
-        house.write("gateway.yaml", GATEWAY);
-        house
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
-    fn write(&self, name: &str, text: &str) {
-        fs::write(self.path("manifests").join(name), text).unwrap();
-    }
-
-    fn command(&self, more: &[&str]) -> Command {
-        let mut command = Command::new(self.path("bin/posthouse-operator"));
-        command.arg("local").arg("-f").arg(self.path("manifests")).arg("--state").arg(self.path("state"));
-        command.args(more);
-        command
-    }
-
-    fn start(&self) -> Child {
-        Child::start("operator", self.command(&["--ephemeral-ports"]), self.folder.path()).unwrap()
-    }
-
-    fn start_ready(&self) -> Child {
-        let mut operator = self.start();
-        let file = self.local_json();
-        operator.until("local.json", SOON, || Ok(file.exists().then_some(()))).unwrap();
-        operator
-    }
-
-    fn local_json(&self) -> PathBuf {
-        self.path("state/local.json")
-    }
-
-    fn node(&self) -> Node {
-        LocalRun::read(&self.local_json()).unwrap().nodes.remove(0)
-    }
-
-    /// The snapshot that holds; empty where none does.
-    fn published(&self) -> String {
-        let folder = self.path("state/gateways/mail.edge");
-        let channel = Channel::Directory(Directory::new(folder.join("config")));
-        let keys = KeyFolder::new(folder.join("keys"));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        match runtime.block_on(read_once(&channel, &keys)).unwrap() {
-            Look::New(assembled) => String::from_utf8(assembled.snapshot.encode().unwrap()).unwrap(),
-            Look::Same => String::new(),
-            Look::Refused(refused) => panic!("{refused:?}"),
-        }
-    }
-
-    fn until_published(&self, operator: &mut Child, is_it: impl Fn(&str) -> bool) {
-        operator.until("the publication", SOON, || Ok(is_it(&self.published()).then_some(()))).unwrap();
-    }
-
-    fn heard(&self) -> String {
-        fs::read_to_string(self.path("bin/heard")).unwrap_or_default()
-    }
-
-    /// Runs to its end; its exit code and what it wrote.
-    fn run(&self, more: &[&str]) -> (Option<i32>, String) {
-        let output = self.command(more).output().unwrap();
-        (output.status.code(), String::from_utf8(output.stderr).unwrap())
-    }
-}
 
 fn kill(pid: u32) {
     kill_process(Pid::from_raw(i32::try_from(pid).unwrap()).unwrap(), Signal::KILL).unwrap();

@@ -8,6 +8,8 @@
 pub mod assembly;
 pub mod domain;
 pub mod encoding;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gateway;
 pub mod hash;
 pub mod index;

@@ -8,8 +8,19 @@ use super::{document::Item, file::ManifestFile};
 /// The longest that a text of a few kilobytes may take, on a machine that does much else and with every check that a build can have.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// Which law an input of the fuzzer breaks, if it breaks one: a text as a manifest, its first two octets say which part of it an edit put in. Nothing
+/// if it is no text.
+#[must_use]
+pub fn of_input(input: &[u8]) -> Option<Result<(), String>> {
+    let ([at, length], text) = input.split_first_chunk()?;
+    let text = std::str::from_utf8(text).ok()?;
+    let start = text.len() * usize::from(*at) / 256;
+    let boundary = |place: usize| text.floor_char_boundary(place);
+    Some(broken(text, boundary(start)..boundary(start + usize::from(*length))))
+}
+
 /// Which law a text breaks, if it breaks one. `cut` are the octets that were not there before the edit by which the text came to be.
-pub fn broken(text: &str, cut: std::ops::Range<usize>) -> Result<(), String> {
+fn broken(text: &str, cut: std::ops::Range<usize>) -> Result<(), String> {
     let began = std::time::Instant::now();
     let name: Arc<str> = "fuzzed.yaml".into();
     let fresh = ManifestFile::of_text(Arc::clone(&name), None, text, Vec::new());
@@ -56,6 +67,16 @@ fn told(file: &ManifestFile) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use std::fs;
+
+    #[test]
+    fn what_fuzzing_begins_with_and_what_it_found_once_breaks_no_law() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fuzz/seeds/manifests");
+        for file in fs::read_dir(folder).unwrap() {
+            let file = file.unwrap().path();
+            let held = super::of_input(&fs::read(&file).unwrap());
+            held.expect("a text").unwrap_or_else(|law| panic!("{}: {law}", file.display()));
+        }
+    }
 
     /// Far from what fuzzing does (`tests/fuzz/run`), but in every build. `POSTHOUSE_TEXTS` says how many (300).
     #[test]

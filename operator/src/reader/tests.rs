@@ -123,6 +123,22 @@ stringData: {a: new}
     assert_eq!(secret.metadata.namespace.as_deref(), Some("mail"));
 }
 
+/// What a real API server stores of these files, the first line of each: a test of the whole holds the server to it.
+#[test]
+fn a_secret_has_what_an_api_server_stores_of_it() {
+    for file in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/secrets")).unwrap() {
+        let file = file.unwrap().path();
+        let text = fs::read_to_string(&file).unwrap();
+        let told: serde_json::Value =
+            serde_json::from_str(text.lines().next().unwrap().trim_start_matches("# ")).unwrap();
+        let reading = read(&[("secret.yaml", &text)]);
+        assert_eq!(lines(&reading), Vec::<String>::new(), "{}", file.display());
+        let secret = reading.resources().secrets.remove(0);
+        let data = serde_json::to_value(secret.data.clone().unwrap()).unwrap();
+        assert_eq!(data, told, "{}", file.display());
+    }
+}
+
 #[test]
 fn a_wrong_secret_shows_no_value() {
     let text = "apiVersion: v1

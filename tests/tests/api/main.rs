@@ -8,6 +8,7 @@
     reason = "tests say what they expect"
 )]
 
+mod agreement;
 mod mutation;
 mod sizes;
 
@@ -18,8 +19,6 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use posthouse_tests::api_server::{ApiServer, text};
 use posthouse_tests::binaries::{product, workspace};
-use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
-use serde::Deserialize as _;
 use serde_json::Value;
 
 /// A server, and what `kubectl` said to the definitions.
@@ -88,6 +87,54 @@ fn the_examples_apply_and_a_second_time_changes_nothing() {
 }
 
 #[test]
+fn the_quickstart_applies() {
+    let shared = api();
+    let api = &shared.0;
+    for file in manifests(&workspace().join("examples/quickstart")) {
+        if file.extension().is_some_and(|ending| ending == "yaml") {
+            // Not beside the other examples, which have some of its names.
+            let manifest =
+                fs::read_to_string(&file).unwrap().replace("namespace: mail", "namespace: customer-a");
+            let said = api
+                .kubectl_with(
+                    &["apply", "--server-side", "--validate=strict", "-f", "-"],
+                    manifest.as_bytes(),
+                )
+                .unwrap();
+            assert!(
+                said.status.success() && !text(&said).contains("Warning"),
+                "{}: {}",
+                file.display(),
+                text(&said)
+            );
+        }
+    }
+}
+
+/// The reader is held to the same files by a test of its own: their first line tells what is stored.
+#[test]
+fn a_secret_is_stored_with_what_its_data_and_string_data_say() {
+    let shared = api();
+    let api = &shared.0;
+    let mut complaints = Vec::new();
+    for file in manifests(&workspace().join("tests/secrets")) {
+        let manifest = fs::read_to_string(&file).unwrap();
+        let told: Value =
+            serde_json::from_str(manifest.lines().next().unwrap().trim_start_matches("# ")).unwrap();
+        let created = api.kubectl(&["create", "--validate=strict", "-f", file.to_str().unwrap()]).unwrap();
+        let name = format!("secret/{}", file.file_stem().unwrap().to_str().unwrap());
+        let stored = api.kubectl(&["get", &name, "-n", "mail", "-o", "json"]).unwrap();
+        let stored: Value = serde_json::from_slice(&stored.stdout).unwrap_or_default();
+        let data = stored.get("data").cloned().unwrap_or_else(|| serde_json::json!({}));
+        if !created.status.success() || data != told {
+            complaints.push(format!("{}: {data} is stored, not {told}: {}", file.display(), text(&created)));
+        }
+        let _ = api.kubectl(&["delete", &name, "-n", "mail"]);
+    }
+    assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+#[test]
 fn a_resource_has_a_status_from_the_first_sight_and_columns_for_people() {
     let shared = api();
     let api = &shared.0;
@@ -130,83 +177,6 @@ fn what_the_server_refuses_the_reader_refuses_and_names_the_line() {
         let field = about.contains("InvalidValue") || about.contains("UnknownField");
         assert!(field && about.contains(".yaml:"), "{}: {about}", file.display());
     }
-}
-
-/// `POSTHOUSE_MUTATIONS` says how many (200), `POSTHOUSE_SEED` from which seed (1: the same ones each time; another finds others).
-#[test]
-fn the_reader_agrees_with_the_server_about_mutated_examples() {
-    let shared = api();
-    let api = &shared.0;
-    let number = |name: &str| std::env::var(name).ok().map(|text| text.parse::<u64>().unwrap());
-    let seed = number("POSTHOUSE_SEED").unwrap_or(1);
-    let mut random = StdRng::seed_from_u64(seed);
-    eprintln!("POSTHOUSE_SEED={seed}");
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("mutated.json.yaml");
-    let examples = examples();
-    let mut complaints = Vec::new();
-    for round in 0..number("POSTHOUSE_MUTATIONS").unwrap_or(200) {
-        let mut document = examples[random.random_range(0..examples.len())].clone();
-        document["metadata"]["name"] = "mutated".into();
-        let change = if document["kind"] == "Secret" || random.random_range(0..8) == 0 {
-            mutation::mutate_but_kind(&mut document, &mut random)
-        } else {
-            mutation::mutate(&mut document["spec"], &mut random)
-        };
-        if document.is_null() {
-            continue; // no document at all, which kubectl has nothing to say to
-        }
-        let kind = document["kind"].clone();
-        if random.random_range(0..8) == 0 {
-            document = serde_json::json!({"apiVersion": "v1", "kind": "List", "items": [document]});
-        }
-        fs::write(&file, mutation::plain(&serde_json::to_string_pretty(&document).unwrap())).unwrap();
-        let create = ["create", "--validate=strict", "--dry-run=server", "-f", file.to_str().unwrap()];
-        let server = api.kubectl(&create).unwrap();
-        let mut validate = Command::new(product("posthouse-operator").unwrap());
-        let reader = validate.args(["validate", "-o", "json", "-f"]).arg(&file).output().unwrap();
-        let findings: Vec<Value> = serde_json::from_slice(&reader.stdout).unwrap();
-        // What one object shows by itself; what it names elsewhere is not there.
-        let form = ["InvalidValue", "UnknownField", "MissingField", "InvalidName", "NoObject", "InvalidYaml"];
-        let refused = findings.iter().any(|one| form.iter().any(|reason| one["reason"] == *reason));
-        if refused == server.status.success() {
-            let errors: Vec<_> = findings.iter().filter(|one| one["severity"] == "Error").collect();
-            let said = text(&server);
-            complaints.push(format!("{round}, {kind} {change}:\n  server: {said}  reader: {errors:?}"));
-        }
-    }
-    assert!(
-        complaints.is_empty(),
-        "{} of them, POSTHOUSE_SEED={seed}:\n{}",
-        complaints.len(),
-        complaints.join("\n")
-    );
-}
-
-/// The resources of the examples, and a Secret of each sort that a manifest may have.
-fn examples() -> Vec<Value> {
-    let files = manifests(&workspace().join("examples/api"));
-    let mut documents = Vec::new();
-    for file in files {
-        for document in serde_yaml::Deserializer::from_str(&fs::read_to_string(file).unwrap()) {
-            let document = Value::deserialize(document).unwrap();
-            if document["kind"] != "Secret" {
-                documents.push(document);
-            }
-        }
-    }
-    assert_eq!(documents.len(), 8);
-    for rest in [
-        serde_json::json!({"data": {"a": "b2xk", "b": "AA=="}, "stringData": {"a": "new", "c": "text"}}),
-        serde_json::json!({"type": "kubernetes.io/basic-auth", "immutable": true, "stringData": {"username": "a", "password": "b"}}),
-        serde_json::json!({"type": "kubernetes.io/tls", "data": {"tls.crt": "AA==", "tls.key": "AA=="}}),
-    ] {
-        let metadata = serde_json::json!({"name": "s", "namespace": "mail", "labels": {"a": "b"}, "annotations": {"note": "B c"}});
-        let mut secret = serde_json::json!({"apiVersion": "v1", "kind": "Secret", "metadata": metadata});
-        secret.as_object_mut().unwrap().extend(rest.as_object().unwrap().clone());
-        documents.push(secret);
-    }
-    documents
 }
 
 #[test]

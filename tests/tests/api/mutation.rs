@@ -146,6 +146,69 @@ fn remove(value: &mut Value, path: &str) -> String {
     format!("{path} removed")
 }
 
+/// The text of a document in which something is named by an anchor, and stands once more in another place by its alias, or is merged into it;
+/// says which.
+pub(crate) fn with_anchor(document: &Value, random: &mut StdRng) -> (String, String) {
+    let paths = paths(document, "");
+    let named = random.random_range(0..paths.len());
+    let below = format!("{}/", paths[named]);
+    let behind: Vec<_> = paths[named + 1..].iter().filter(|path| !path.starts_with(&below)).collect();
+    let is_block = |path: &str| document.pointer(path).is_some_and(Value::is_object);
+    let alias = match behind.choose(random) {
+        Some(path) if is_block(path) && random.random_range(0..2) == 0 => Alias::Merged(path),
+        Some(path) => Alias::Instead(path),
+        None => Alias::Nowhere,
+    };
+    let mut text = String::new();
+    write(document, "", &paths[named], alias, &mut text);
+    (text, format!("{alias:?} of {}", paths[named]))
+}
+
+/// Where an alias stands.
+#[derive(Clone, Copy, Debug)]
+enum Alias<'a> {
+    Nowhere,
+    Instead(&'a str),
+    Merged(&'a str),
+}
+
+fn write(value: &Value, path: &str, named: &str, alias: Alias<'_>, text: &mut String) {
+    if matches!(alias, Alias::Instead(place) if place == path) {
+        text.push_str("*a ");
+        return;
+    }
+    if path == named {
+        text.push_str("&a ");
+    }
+    match value {
+        Value::Object(fields) => {
+            text.push('{');
+            let mut separator = "";
+            if matches!(alias, Alias::Merged(place) if place == path) {
+                text.push_str("<<: *a ");
+                separator = ", ";
+            }
+            for (name, child) in fields {
+                text.push_str(separator);
+                text.push_str(&Value::from(name.as_str()).to_string());
+                text.push_str(": ");
+                write(child, &format!("{path}/{name}"), named, alias, text);
+                separator = ", ";
+            }
+            text.push('}');
+        }
+        Value::Array(items) => {
+            text.push('[');
+            for (place, child) in items.iter().enumerate() {
+                text.push_str(if place == 0 { "" } else { ", " });
+                write(child, &format!("{path}/{place}"), named, alias, text);
+            }
+            text.push(']');
+        }
+        scalar => text.push_str(&scalar.to_string()),
+    }
+}
+
 /// The pointers of everything below.
 fn paths(value: &Value, path: &str) -> Vec<String> {
     let mut found = vec![path.to_owned()];

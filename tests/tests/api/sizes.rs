@@ -40,36 +40,111 @@ fn name(number: usize) -> String {
     format!("n{number:0>62}")
 }
 
-fn gateway() -> Value {
-    let expressions: Vec<_> = many(
-        64,
-        |number| json!({"key": format!("k{number}"), "operator": "In", "values": many(64, |value| format!("v{value}"))}),
-    );
-    let names = json!({"from": "Names", "names": many(256, name)});
-    let selector = json!({"from": "Selector", "selector": {"matchExpressions": expressions}});
-    let grants = many(256, |grant| {
-        let namespaces =
-            if grant < 2 { names.clone() } else { json!({"from": "Names", "names": [name(grant)]}) };
-        let domains = if grant < 2 { many(256, domain) } else { many(4, domain) };
-        json!({"namespaces": namespaces, "domains": domains})
-    });
-    let hosts = |host: usize| {
-        let namespaces = if host == 0 { names.clone() } else { json!({"from": "All"}) };
-        json!({"namespaces": namespaces, "hosts": many(64, |number| format!("h{number}.example"))})
-    };
+/// The most that the server's store takes of one object (etcd's `--max-request-bytes`), less what the server adds to it.
+const WEIGHT: usize = 1_400_000;
+
+/// The smallest list that takes its place: every entry has to have something.
+fn one<T>(make: impl Fn(usize) -> T) -> Vec<T> {
+    many(1, make)
+}
+
+fn selector() -> Value {
+    let expression = |number| json!({"key": format!("k{number}"), "operator": "In", "values": many(64, |value| format!("v{value}"))});
+    let labels: serde_json::Map<_, _> =
+        many(64, |number| (format!("l{number}"), Value::from(name(number)))).into_iter().collect();
+    json!({"from": "Selector", "selector": {"matchExpressions": many(64, expression), "matchLabels": labels}})
+}
+
+/// A gateway with these grants and hosts, and everything else at its most.
+fn gateway(grants: &[Value], hosts: &[Value]) -> Value {
     let tls = json!({"mode": "StartTls", "certificateSecretRefs": many(16, |number| json!({"name": name(number)}))});
     let listener = |number: usize| {
         json!({"name": format!("l{number}"), "port": 20_000 + number, "protocol": "Smtp", "tls": tls,
                "proxyProtocol": {"trustedNetworks": many(64, network)}})
     };
+    let annotations: serde_json::Map<_, _> =
+        many(64, |number| (format!("a.example/{number}"), Value::from("x".repeat(4096))))
+            .into_iter()
+            .collect();
+    let redis = json!({
+        "urlSecretRef": {"name": "redis", "key": "url"}, "topology": "Sentinel",
+        "sentinel": {"masterName": domain(1), "hosts": many(16, |number| format!("{}:{}", domain(number), 26_379 + number))},
+    });
     json!({
-        "hostname": "mail.example.com", "listeners": many(32, listener),
+        "hostname": "mail.example.com", "listeners": many(32, listener), "service": {"annotations": annotations},
         "resolver": {"nameservers": many(8, |number| format!("192.0.2.{number}:53"))},
-        "queue": {"retry": {"intervals": many(32, |number| format!("{}m", number + 1))}},
+        "queue": {"redis": redis, "retry": {"intervals": many(32, |number| format!("{}m", number + 1))}},
         "relayControl": {"networks": many(256, network)},
-        "egress": {"deniedNetworks": many(64, network), "allowedHosts": many(64, hosts)},
-        "allowedRoutes": {"namespaces": selector, "grants": grants},
+        "egress": {"deniedNetworks": many(64, network), "allowedHosts": hosts},
+        "allowedRoutes": {"namespaces": selector(), "grants": grants},
     })
+}
+
+/// As many entries full to the brim as one object may weigh besides the rest, the others with one thing in each.
+fn full(
+    count: usize,
+    rest: &Value,
+    whole: impl Fn(usize) -> Value,
+    least: impl Fn(usize) -> Value,
+) -> Vec<Value> {
+    let mut left = WEIGHT - rest.to_string().len();
+    let weight = |entry: &Value| entry.to_string().len() + 1;
+    left -= many(count, &least).iter().map(weight).sum::<usize>();
+    let mut fill = |number| {
+        let (whole, least) = (whole(number), least(number));
+        let more = weight(&whole) - weight(&least);
+        match left.checked_sub(more) {
+            Some(now) => {
+                left = now;
+                whole
+            }
+            None => least,
+        }
+    };
+    (0..count).map(&mut fill).collect()
+}
+
+/// What can be at its most in every entry of one list at least cannot be so in every entry of all of them: each is in turn.
+fn gateways() -> Vec<Value> {
+    let all = json!({"from": "All"});
+    let names = |count| json!({"from": "Names", "names": many(count, name)});
+    let grant =
+        |namespaces: &Value, domains: Vec<String>| json!({"namespaces": namespaces, "domains": domains});
+    let hosts = |namespaces: &Value, hosts: Vec<String>| json!({"namespaces": namespaces, "hosts": hosts});
+    let (few_grants, few_hosts) =
+        (many(256, |_| grant(&all, one(domain))), many(64, |_| hosts(&all, one(domain))));
+    let rest = gateway(&few_grants, &few_hosts);
+    // Short ones, so that every entry of every list may have as many as it may.
+    let short = |number: usize| format!("d{number}.example");
+    let selected = selector();
+    vec![
+        gateway(
+            &full(256, &rest, |_| grant(&names(256), many(256, domain)), |_| grant(&all, one(domain))),
+            &few_hosts,
+        ),
+        gateway(
+            &full(256, &rest, |_| grant(&all, many(256, short)), |_| grant(&all, one(short))),
+            &few_hosts,
+        ),
+        gateway(&full(256, &rest, |_| grant(&selected, one(short)), |_| grant(&all, one(short))), &few_hosts),
+        gateway(
+            &full(
+                256,
+                &rest,
+                |_| json!({"namespaces": {"from": "Names", "names": many(256, |number| format!("n{number}"))}, "domains": one(short)}),
+                |_| grant(&all, one(short)),
+            ),
+            &few_hosts,
+        ),
+        gateway(
+            &few_grants,
+            &full(64, &rest, |_| hosts(&names(256), many(64, domain)), |_| hosts(&all, one(domain))),
+        ),
+        gateway(
+            &few_grants,
+            &full(64, &rest, |_| hosts(&selected, many(64, short)), |_| hosts(&all, one(short))),
+        ),
+    ]
 }
 
 /// Every list at its greatest length; where all of them together would be more than the server's store takes in one object, in turn.
@@ -92,8 +167,8 @@ fn largest() -> Vec<(&'static str, Value)> {
         1000,
         |number| json!({"address": address(number), "deliverTo": "alice@example.com", "description": name(number)}),
     );
-    vec![
-        ("MailGateway", gateway()),
+    let gateways = gateways().into_iter().map(|gateway| ("MailGateway", gateway));
+    let rest = vec![
         ("MailDomain", of_domain(json!({"users": many(1000, named)}))),
         (
             "MailDomain",
@@ -141,7 +216,8 @@ fn largest() -> Vec<(&'static str, Value)> {
                 "gatewayRef": edge, "login": "a", "passwordSecretRef": {"name": "s", "key": "password"}, "maySendAs": many(256, address),
             }),
         ),
-    ]
+    ];
+    gateways.chain(rest).collect()
 }
 
 #[test]

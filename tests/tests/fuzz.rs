@@ -1,0 +1,59 @@
+//! What fuzzing begins with and what it found once, in every build (`tests/fuzz/run` is what fuzzes): the snapshot as a node meets it.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "tests say what they expect"
+)]
+
+#[path = "../fuzz/laws/snapshot.rs"]
+mod snapshot;
+
+use std::fs;
+
+use posthouse_tests::binaries::workspace;
+use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
+
+/// The seeds, in the order of their names.
+fn seeds() -> Vec<(String, Vec<u8>)> {
+    let files = fs::read_dir(workspace().join("tests/fuzz/seeds/snapshot")).unwrap();
+    let mut seeds: Vec<_> = files
+        .map(|file| file.unwrap().path())
+        .map(|path| (path.display().to_string(), fs::read(path).unwrap()))
+        .collect();
+    seeds.sort();
+    assert!(!seeds.is_empty());
+    seeds
+}
+
+#[test]
+fn no_seed_breaks_a_law() {
+    for (name, seed) in seeds() {
+        snapshot::broken(&seed).expect("a door").unwrap_or_else(|law| panic!("{name}: {law}"));
+    }
+}
+
+/// Far from what fuzzing does. `POSTHOUSE_TEXTS` says how many (2000).
+#[test]
+fn mutilated_snapshots_break_no_law() {
+    let seeds = seeds();
+    let mut random = StdRng::seed_from_u64(1);
+    let pieces: [&[u8]; 12] =
+        [b"null", b"0", b"-1", b"1e9", b"\"\"", b"{}", b"[]", b",", b"$0", b"\x1e", b"*", b"\xff"];
+    let count = std::env::var("POSTHOUSE_TEXTS").map_or(2000, |count| count.parse::<usize>().unwrap());
+    for _ in 0..count {
+        let (name, seed) = &seeds[random.random_range(0..seeds.len())];
+        let mut input = seed.clone();
+        for _ in 0..random.random_range(1..4) {
+            let at = random.random_range(1..=input.len());
+            let end = (at + random.random_range(0..12)).min(input.len());
+            let piece = pieces[random.random_range(0..pieces.len())];
+            input.splice(at..end, piece.iter().copied());
+        }
+        if let Some(Err(law)) = snapshot::broken(&input) {
+            panic!("{name}: {law}\n{}", String::from_utf8_lossy(&input));
+        }
+    }
+}
