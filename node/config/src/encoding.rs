@@ -1,14 +1,11 @@
-//! A snapshot's encoding: canonical JSON. No I/O.
+//! A snapshot's encoding in one piece: canonical JSON, for people and for tests. No I/O.
 //!
 //! Canonical: every part in its order ([`Snapshot::sorted`]), fields in the order of the types, what is absent or default left out, no white
-//! space. One snapshot has one encoding, so equal configuration has an equal hash.
+//! space. One snapshot has one encoding. How it travels is in [`publication`](crate::publication).
 
 use serde::Deserialize;
 
-use crate::{
-    hash::SnapshotHash,
-    snapshot::{Disorder, Snapshot},
-};
+use crate::snapshot::{Disorder, Snapshot};
 
 /// The oldest schema that this node reads.
 pub const SCHEMA_MIN: u32 = 1;
@@ -37,14 +34,6 @@ pub enum DecodeError {
         /// The version that it names.
         version: u64,
     },
-    /// It is not the document that its name says.
-    #[error("the snapshot's hash is {found}, not {expected}: it is damaged or another one")]
-    WrongHash {
-        /// The hash that was asked for.
-        expected: SnapshotHash,
-        /// The hash that it has.
-        found: SnapshotHash,
-    },
     /// It is no JSON, or not of this schema.
     #[error("the snapshot does not follow its schema: {0}")]
     Malformed(#[from] serde_json::Error),
@@ -60,16 +49,9 @@ struct Header {
 }
 
 impl Snapshot {
-    /// The encoding. Its hash is the snapshot's name.
+    /// The encoding.
     pub fn encode(&self) -> Result<Vec<u8>, serde_json::Error> {
         serde_json::to_vec(self)
-    }
-
-    /// The encoding and its hash.
-    pub fn encode_and_hash(&self) -> Result<(Vec<u8>, SnapshotHash), serde_json::Error> {
-        let encoded = self.encode()?;
-        let hash = SnapshotHash::of(&encoded);
-        Ok((encoded, hash))
     }
 
     /// Reads an encoding.
@@ -84,17 +66,5 @@ impl Snapshot {
         let snapshot: Self = serde_json::from_slice(encoded)?;
         snapshot.check()?;
         Ok(snapshot)
-    }
-
-    /// Reads an encoding that must have this hash.
-    pub fn decode_verified(encoded: &[u8], expected: SnapshotHash) -> Result<Self, DecodeError> {
-        if encoded.len() > ENCODED_LENGTH {
-            return Err(DecodeError::TooLong { length: encoded.len() });
-        }
-        let found = SnapshotHash::of(encoded);
-        if found != expected {
-            return Err(DecodeError::WrongHash { expected, found });
-        }
-        Self::decode(encoded)
     }
 }

@@ -236,8 +236,7 @@ mod tests {
         let (_wanted, wanted) = watch::channel(Wish { reading: 1, snapshot });
         let (known, runs) = watch::channel(Runs::new());
         let (events, mut told) = mpsc::channel(8);
-        let publisher =
-            Publisher::new(vec![channel.clone()], KeyFolder::new(folder.path().join("keys")), 0);
+        let publisher = Publisher::new(vec![channel.clone()], KeyFolder::new(folder.path().join("keys")), 0);
         let mut task = Task {
             gateway: ObjectKey::new("mail", "edge"),
             publisher,
