@@ -53,8 +53,11 @@ impl House {
         for folder in ["bin", "manifests"] {
             fs::create_dir(house.path(folder)).unwrap();
         }
-        // A copy: the node is looked for beside the program, links followed.
-        fs::copy(env!("CARGO_BIN_EXE_posthouse-operator"), house.path("bin/posthouse-operator")).unwrap();
+        // No symbolic link: the node is looked for beside the program, links followed. A copy only where it must be: a process that another test
+        // starts at this moment has it open for writing as well, and then it cannot be run.
+        let (built, operator) =
+            (env!("CARGO_BIN_EXE_posthouse-operator"), house.path("bin/posthouse-operator"));
+        fs::hard_link(built, &operator).or_else(|_| fs::copy(built, &operator).map(drop)).unwrap();
         let program = house.path("bin/posthouse-node");
         fs::write(&program, node).unwrap();
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
