@@ -110,9 +110,8 @@ pub(crate) fn run(args: LocalArgs, log_format: Format) -> Result<Ending, Failure
         let (sender, events) = mpsc::channel(EVENTS);
         let gateways: Vec<_> = run::gateways(&reading).cloned().collect();
         let fleet = Fleet::new(settings, state, sender, gateways).await;
-        // A task of its own, on a worker: it reads and compiles in place, and others go on meanwhile.
-        let run = tokio::spawn(Run::new(reader, reading, fleet, log_format)?.run(signals, events));
-        run.await.map_err(|error| Failure::System { doing: "go on", source: error.into() })?
+        // On this thread, always: what it reads and compiles is large, and each thread that did so would keep a heap for it.
+        Run::new(reader, reading, fleet, log_format)?.run(signals, events).await
     });
     // What is left are tasks whose nodes are dead, or die with them.
     runtime.shutdown_timeout(Duration::from_secs(1));

@@ -29,8 +29,8 @@ fn steps(text: &str) -> Vec<Step> {
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
         let Some(language) = line.strip_prefix("```") else { continue };
-        let block: String =
-            lines.by_ref().take_while(|line| *line != "```").map(|line| format!("{line}\n")).collect();
+        let block: Vec<&str> = lines.by_ref().take_while(|line| *line != "```").collect();
+        let block = block.join("\n") + "\n";
         match language {
             "sh" => steps.push(Step { shell: block, prints: None }),
             "text" => steps.last_mut().unwrap().prints = Some(block),
@@ -63,8 +63,9 @@ fn the_walk_through_works_as_it_is_written() {
     let programs = product("posthouse-operator").unwrap().parent().unwrap().to_owned();
     assert!(product("posthouse-node").unwrap().starts_with(&programs));
     system("swaks", "swaks").unwrap();
-    let script: String = steps.iter().map(|step| format!("{}echo '{BETWEEN}'\n", step.shell)).collect();
-    fs::write(folder.path().join("script"), format!("set -eu\n{script}")).unwrap();
+    let script: Vec<&str> = steps.iter().map(|step| step.shell.as_str()).collect();
+    let script = format!("set -eu\n{}", script.join(&format!("echo '{BETWEEN}'\n")));
+    fs::write(folder.path().join("script"), script).unwrap();
     let mut command = Command::new("bash");
     command.arg("script").current_dir(folder.path());
     command.env("PATH", format!("{}:{}", programs.display(), std::env::var("PATH").unwrap()));
@@ -90,7 +91,7 @@ fn updated(text: &str, printed: &str) -> String {
         match line {
             "```sh" => last = outputs.next().unwrap_or_default(),
             "```text" => {
-                written.push_str(&format!("```text\n{last}\n"));
+                written.extend(["```text\n", last, "\n"]);
                 is_old = true;
                 continue;
             }

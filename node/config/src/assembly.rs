@@ -199,6 +199,9 @@ fn culprit<T: DeserializeOwned>(plain: &[u8]) -> Option<String> {
         name: Option<String>,
         domain: Option<String>,
     }
+    if plain.len() > 2 * CHUNK_LENGTH {
+        return None; // a tree of values takes many times its octets
+    }
     let items: Vec<serde_json::Value> = serde_json::from_slice(plain).ok()?;
     let wrong = items.into_iter().find(|item| T::deserialize(item).is_err())?;
     let Named { origin, name, domain } = Named::deserialize(&wrong).ok()?;

@@ -215,12 +215,13 @@ impl Gateway {
                 self.say_propagation();
             }
             Told::Trouble(trouble) => {
-                match &trouble {
-                    Some(Trouble { why, .. }) => tracing::error!(
+                if let Some(Trouble { why, .. }) = &trouble {
+                    tracing::error!(
                         gateway = %self.key,
                         "the configuration cannot be published: {why}; the nodes go on with what they have, and it is tried again"
-                    ),
-                    None => tracing::info!(gateway = %self.key, "the configuration can be published again"),
+                    );
+                } else {
+                    tracing::info!(gateway = %self.key, "the configuration can be published again");
                 }
                 self.trouble = trouble;
             }

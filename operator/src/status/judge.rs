@@ -28,7 +28,8 @@ pub(super) type Before = BTreeMap<ResourceId, ObjectStatus>;
 pub(super) struct Judgement {
     pub(super) id: ResourceId,
     pub(super) generation: i64,
-    pub(super) status: ObjectStatus,
+    /// None where it is what was said: there are thousands of these at every look.
+    pub(super) status: Option<ObjectStatus>,
     /// Whether it may still change by itself.
     pub(super) motion: Motion,
 }
@@ -94,6 +95,7 @@ pub(super) fn judge(
                 *status.last_handled_request_mut() = Some(request.collect());
             }
         }
+        let status = Some(status).filter(|status| last != Some(status));
         judgements.push(Judgement { id, generation: resource.generation, status, motion });
     }
     judgements

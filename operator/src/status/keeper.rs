@@ -48,8 +48,8 @@ pub(crate) struct Change {
 pub(crate) struct Statuses {
     /// As they are written, or will be as soon as the queue is.
     said: Before,
-    /// What is to be written, each resource once.
-    queue: BTreeMap<ResourceId, Option<(i64, ObjectStatus)>>,
+    /// What is to be written, each resource once: the generation of what is said, or none where the resource is gone.
+    queue: BTreeMap<ResourceId, Option<i64>>,
     /// Since when something is awaited that was not said yet.
     awaited: HashMap<ResourceId, Instant>,
     /// Since when a gateway has no node.
@@ -82,23 +82,28 @@ impl Statuses {
 
     /// The next writes, few enough for one go; empty when all is written.
     pub(crate) fn batch(&mut self) -> Vec<Change> {
-        let batch = std::iter::from_fn(|| self.queue.pop_first());
-        batch.take(BATCH).map(|(id, status)| Change { id, status }).collect()
+        let batch = std::iter::from_fn(|| self.queue.pop_first()).take(BATCH);
+        let said = &self.said;
+        let change = |(id, generation): (ResourceId, Option<i64>)| {
+            let status = generation.and_then(|generation| Some((generation, said.get(&id)?.clone())));
+            Change { id, status }
+        };
+        batch.map(change).collect()
     }
 
     /// Writes that failed: they come again in a later batch, unless there is something newer to say by then.
     pub(crate) fn failed(&mut self, changes: Vec<Change>) {
         for Change { id, status } in changes {
-            self.queue.entry(id).or_insert(status);
+            self.queue.entry(id).or_insert(status.map(|(generation, _)| generation));
         }
     }
 
     fn take(&mut self, judgement: Judgement, now: Instant) -> Option<Instant> {
         let Judgement { id, generation, status, motion } = judgement;
-        if self.said.get(&id) == Some(&status) {
+        let Some(status) = status else {
             self.awaited.remove(&id);
             return None;
-        }
+        };
         if motion == Motion::Moving {
             let due = *self.awaited.entry(id.clone()).or_insert(now) + PATIENCE;
             if now < due {
@@ -106,8 +111,8 @@ impl Statuses {
             }
         }
         self.awaited.remove(&id);
-        self.said.insert(id.clone(), status.clone());
-        self.queue.insert(id, Some((generation, status)));
+        self.said.insert(id.clone(), status);
+        self.queue.insert(id, Some(generation));
         None
     }
 

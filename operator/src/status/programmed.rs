@@ -116,7 +116,7 @@ impl Case<'_> {
                 nothing("nothing of it is in force: until it is corrected, mail goes as the other rules say")
             }
             Some(Standing::Nothing) => {
-                nothing("nothing of it is in force: until it is corrected, its mail gets 451")
+                nothing("nothing of it is in force: until it is corrected, its mail is not taken")
             }
             None if self.is_in_snapshot && is_form => stays(),
             None if self.is_in_snapshot => Answer::no(

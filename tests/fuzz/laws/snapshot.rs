@@ -11,8 +11,8 @@ use std::{
 };
 
 use posthouse_config::{
-    Assembled, Assembly, ChunkName, DecodeError, Epoch, IndexError, Pointer, Publication, Refusal,
-    SealingKey, Snapshot, SnapshotHash, fuzzing,
+    Assembled, Assembly, ChunkName, Epoch, IndexError, Pointer, Publication, Refusal, SealingKey, Snapshot,
+    SnapshotHash, fuzzing,
 };
 
 /// Between an index and its pieces: no JSON has it.

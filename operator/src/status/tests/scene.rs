@@ -72,7 +72,8 @@ impl Scene {
             resources.add(object);
         }
         let previous = self.compilation.snapshots.iter();
-        let previous = previous.map(|(key, snapshot)| (key.clone(), snapshot.clone().into())).collect();
+        let previous =
+            previous.map(|(key, snapshot)| (key.clone(), std::sync::Arc::clone(snapshot))).collect();
         self.compilation = compile(&resources, &Context { previous, ..Context::default() });
         self.gateway().published = Some(since);
     }
