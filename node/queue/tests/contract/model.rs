@@ -96,7 +96,7 @@ pub(crate) struct Item {
     pub(crate) received_at: Timestamp,
     /// How much of `held_ms` the contract leaves open: an attempt that was given back may count as held or not.
     pub(crate) open_ms: u64,
-    /// It was given back, so the contract does not say since when it is due.
+    /// It was given back, or retried when its time had come: the contract does not say since when it is due.
     pub(crate) open_since: bool,
 }
 

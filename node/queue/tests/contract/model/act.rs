@@ -96,6 +96,8 @@ impl State {
         if let Place::Held { since, .. } = item.place {
             item.entry.held_ms += now.0.saturating_sub(since.0);
         }
+        // Its time had come: a lease before this may have moved it, and then it is due since that time.
+        item.open_since |= matches!(item.place, Place::Deferred { until } if until <= now);
         item.place = Place::Due { since: now };
     }
 
