@@ -112,7 +112,6 @@ impl Following {
             }
             Err(trouble) if trouble != self.said => {
                 events::ConfigurationAway { error: &trouble }.emit();
-                self.follower.say_again(); // it may have lost what was said
                 self.said = trouble;
             }
             Err(_) => {}

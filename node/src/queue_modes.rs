@@ -1,10 +1,12 @@
 //! The modes of queues: told to the store when a snapshot comes into force, and what a queue held that is Online now is set free. Only what
 //! changed since the snapshot that was told before is told: a queue's mode carries the generation of the snapshot that set it.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use posthouse_model::QueueName;
-use posthouse_queue::{HoldReason, QueueMode, Release, ReleaseId, ReleaseScope, StoreError};
+use posthouse_queue::{
+    HoldReason, ListFilter, QueueMode, Release, ReleaseId, ReleaseScope, State, StoreError,
+};
 use sha2::{Digest, Sha256};
 use tokio::{sync::watch, time};
 
@@ -12,6 +14,9 @@ use crate::{events, node::Node, policy::Policy};
 
 /// Modes told to the store in one step.
 const MODES: usize = 500;
+
+/// Entries looked at in one step.
+const LISTED: u32 = 1000;
 
 /// Between two tries while the store is away.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
@@ -38,8 +43,14 @@ pub async fn tell(node: Arc<Node>, mut policies: watch::Receiver<Option<Arc<Poli
         match set_modes(&node, &policy, told.as_deref()).await {
             Ok(()) => {
                 told = Some(policy);
-                if policies.changed().await.is_err() {
-                    return;
+                tokio::select! {
+                    changed = policies.changed() => if changed.is_err() {
+                        return;
+                    },
+                    // A store that was away may have come back as it was before.
+                    changed = writable.changed() => if changed.is_err() || *writable.borrow_and_update() {
+                        told = None;
+                    },
                 }
             }
             Err(error) => {
@@ -60,22 +71,38 @@ async fn set_modes(node: &Node, policy: &Policy, before: Option<&Policy>) -> Res
     };
     let mut modes: Vec<(QueueName, QueueMode)> =
         policy.queue_modes().filter(|(name, mode)| is_new(name, mode)).collect();
+    // Where it is not known what was told before, the store says which queues hold mail.
+    let holding = if before.is_none() { holding(node).await? } else { BTreeSet::new() };
     // A queue that is gone holds nothing any more: what it held drains by the route in its entries.
-    let gone =
-        before.into_iter().flat_map(Policy::queue_modes).filter(|(name, _)| snapshot.queue(name).is_none());
-    modes.extend(gone.map(|(name, _)| (name, QueueMode { hold: None, generation: snapshot.generation })));
+    let known =
+        before.into_iter().flat_map(Policy::queue_modes).map(|(name, _)| name).chain(holding.iter().cloned());
+    let gone = known.filter(|name| snapshot.queue(name).is_none());
+    modes.extend(gone.map(|name| (name.clone(), policy.queue_mode(&name))));
     for part in modes.chunks(MODES) {
         node.store.set_queue_modes(part).await?;
     }
-    if modes.is_empty() || node.store.counts(None).await?.held == 0 {
-        return Ok(());
-    }
-    for (name, mode) in &modes {
+    for (name, mode) in modes.iter().filter(|(name, _)| before.is_some() || holding.contains(name)) {
         for reason in MODE_REASONS.into_iter().filter(|reason| mode.hold != Some(*reason)) {
             free(node, name, reason, snapshot.generation).await?;
         }
     }
     Ok(())
+}
+
+/// The queues that hold mail.
+async fn holding(node: &Node) -> Result<BTreeSet<QueueName>, StoreError> {
+    let mut queues = BTreeSet::new();
+    if node.store.counts(None).await?.held == 0 {
+        return Ok(queues);
+    }
+    let filter = ListFilter { queue: None, state: Some(State::Held) };
+    let mut from = Some(0);
+    while let Some(place) = from {
+        let page = node.store.list(&filter, place, LISTED).await?;
+        queues.extend(page.entries.into_iter().filter_map(|held| Some(held.entry?.queue)));
+        from = page.next;
+    }
+    Ok(queues)
 }
 
 /// Releases what a queue holds for a reason that it no longer has. Every node does; the id makes it happen once.

@@ -323,6 +323,70 @@ fn a_sealing_key_is_changed_without_a_restart() {
     .unwrap();
 }
 
+#[test]
+fn a_damaged_piece_is_mended_for_the_node_that_needs_it_and_reports_come_back() {
+    let server = Server::start(Flavor::Redis).unwrap();
+    let manifests = Manifests::new().unwrap();
+    manifests.domain("a.test", &["alice"], "127.0.0.1:24".parse().unwrap()).unwrap();
+    let mut gateway = three_nodes(&manifests, &server);
+    until_condition(&mut gateway, "MailDomain.mail.a-test", "Programmed", "True");
+    let mut raw = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
+    let chunks = format!("ph:{{{QUEUE}.config}}:chunks");
+    let names: Vec<String> = redis::Cmd::hkeys(&chunks).query(&mut raw).unwrap();
+    for name in &names {
+        let () = redis::Cmd::hset(&chunks, name, "something else").query(&mut raw).unwrap();
+    }
+    let () = redis::Cmd::del(format!("ph:{{{QUEUE}.config}}:nodes")).query(&mut raw).unwrap();
+    let () = redis::Cmd::hdel(format!("ph:{{{QUEUE}.config}}:pointer"), "text").query(&mut raw).unwrap();
+    // The folder of the operator's own copy is gone as well.
+    fs::remove_dir_all(gateway.state().join("gateways/mail.edge/config/chunks")).unwrap();
+    let node = gateway.run().unwrap().nodes.remove(1);
+    gateway.kill_node(&node).unwrap();
+    wait::until("a node that starts cold", SOON, || {
+        let again = gateway.run()?.nodes.remove(1);
+        Ok((again.pid != node.pid && rcpt(&again, "alice@a.test") == 250).then_some(()))
+    })
+    .unwrap();
+    manifests.domain("b.test", &["bob"], "127.0.0.1:24".parse().unwrap()).unwrap();
+    until_condition(&mut gateway, "MailDomain.mail.b-test", "Programmed", "True");
+    wait::until("all reports", SOON, || {
+        let reports: u64 = redis::Cmd::hlen(format!("ph:{{{QUEUE}.config}}:nodes")).query(&mut raw)?;
+        Ok((reports >= 3).then_some(()))
+    })
+    .unwrap();
+    let log = gateway.operator().log().unwrap();
+    assert!(log.matches("snapshot published").count() < 10, "it mends, and does not publish for ever");
+}
+
+#[test]
+fn mail_that_was_held_is_set_free_when_its_domain_went_while_nobody_ran() {
+    let sink = Sink::start(Protocol::Smtp, accept_all()).unwrap();
+    let manifests = Manifests::new().unwrap();
+    let (host, port) = (sink.address().ip(), sink.address().port());
+    manifests
+        .write(
+            "branch.yaml",
+            &format!(
+                "apiVersion: posthouse.dev/v1alpha1\nkind: MailDomain\nmetadata: {{name: branch, namespace: mail}}\nspec:\n  \
+                 gatewayRef: {{name: edge}}\n  domain: branch.test\n  recipients: {{policy: AcceptAll}}\n  \
+                 unknownRecipients: {{action: Forward, forward: {{host: {host}, port: {port}, delivery: OnRequest}}}}\n  \
+                 release: {{etrn: {{networks: [127.0.0.1/32]}}}}\n"
+            ),
+        )
+        .unwrap();
+    let mut gateway = Gateway::start(manifests.path()).unwrap();
+    let reply = session(&gateway.run().unwrap().nodes[0])
+        .send("a@src.test", &["b@branch.test"], b"Subject: x\r\n\r\nhi\r\n")
+        .unwrap();
+    assert_eq!(reply.code, 250);
+    wait::until("it to be held", SOON, || Ok((gateway.counts()?.held == 1).then_some(()))).unwrap();
+    gateway.operator().terminate(SOON * 2).unwrap();
+    fs::remove_file(manifests.path().join("branch.yaml")).unwrap();
+    gateway.start_again().unwrap();
+    sink.letter(SOON).unwrap();
+    gateway.until_drained(SOON).unwrap();
+}
+
 /// Every file under a folder.
 fn files(folder: &Path, found: &mut Vec<std::path::PathBuf>) {
     for entry in fs::read_dir(folder).unwrap().flatten() {

@@ -11,7 +11,7 @@ local now = redis.call('HMGET', KEYS[1], 'transitions', 'sequence', 'text')
 if now[3] == ARGV[3] then
     return false
 end
-if now[1] and now[2] then
+if now[1] and now[2] and now[3] then
     local transitions, sequence = tonumber(now[1]), tonumber(now[2])
     local new_transitions, new_sequence = tonumber(ARGV[1]), tonumber(ARGV[2])
     -- The sequence grows over all terms: queue modes are ordered by it.

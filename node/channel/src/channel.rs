@@ -106,6 +106,14 @@ impl Channel {
         }
     }
 
+    /// Whether this run's report is there.
+    pub async fn has_report(&self, uid: &str) -> Result<bool, ChannelError> {
+        match self {
+            Self::Directory(directory) => directory.has_report(uid),
+            Self::Redis(redis) => redis.has_report(uid).await,
+        }
+    }
+
     /// All reports, in no order. One that is damaged is as if it was not there.
     pub async fn reports(&self) -> Result<Vec<Report>, ChannelError> {
         match self {

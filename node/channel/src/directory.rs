@@ -88,6 +88,7 @@ impl Directory {
             Ok(_) | Err(ChannelError::Damaged { .. }) => {}
             Err(error) => return Err(error),
         }
+        make_folder(&self.path.join(CHUNKS))?;
         for (name, sealed) in &publication.fresh {
             write(&self.chunk(*name), sealed)?;
         }
@@ -124,10 +125,17 @@ impl Directory {
 
     /// See [`Channel::report`](crate::Channel::report).
     pub fn report(&self, report: &Report) -> Result<(), ChannelError> {
+        make_folder(&self.path.join(NODES))?;
         let path = self.report_file(&report.uid);
         let text =
             serde_json::to_vec(report).map_err(|source| failed("write", &path)(io::Error::other(source)))?;
         replace(&path, &text, false) // it is of this run: nothing that has to outlive the machine
+    }
+
+    /// See [`Channel::has_report`](crate::Channel::has_report).
+    pub fn has_report(&self, uid: &str) -> Result<bool, ChannelError> {
+        let path = self.report_file(uid);
+        path.try_exists().map_err(failed("look for", &path))
     }
 
     /// See [`Channel::reports`](crate::Channel::reports).

@@ -104,19 +104,15 @@ impl Follower {
         self.held = Some(assembled);
     }
 
-    /// Says what there is to say, if that is not what was said last. Whether it said something.
+    /// Says what there is to say, if that is not what was said last, or if the channel lost it. Whether it said something.
     pub async fn say(&mut self) -> Result<bool, ChannelError> {
-        if self.reported.as_ref() == Some(&self.report) {
+        let is_said = self.reported.as_ref() == Some(&self.report);
+        if is_said && self.channel.has_report(&self.report.uid).await? {
             return Ok(false);
         }
         self.channel.report(&self.report).await?;
         self.reported = Some(self.report.clone());
         Ok(true)
-    }
-
-    /// Forgets what was said: the channel may have lost it.
-    pub fn say_again(&mut self) {
-        self.reported = None;
     }
 
     async fn read(

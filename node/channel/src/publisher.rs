@@ -84,6 +84,12 @@ impl Publisher {
         &self.channels
     }
 
+    /// Whether somebody else, who does not lead, published last: the next publication goes beyond it.
+    #[must_use]
+    pub fn is_overtaken(&self) -> bool {
+        self.is_overtaken
+    }
+
     /// What is published.
     #[must_use]
     pub fn published(&self) -> Option<Published> {
@@ -167,7 +173,8 @@ impl Publisher {
         self.is_overtaken = false;
     }
 
-    /// Looks whether every channel has what was published, and writes again what is lost. Collects what no live node needs any more.
+    /// Looks whether every channel has what was published, and writes again what is lost, or what some node found damaged. Collects what none of
+    /// these nodes needs any more.
     pub async fn check(&mut self, live: &[Report]) -> Result<(), PublishError> {
         let Some(current) = &self.current else { return Ok(()) };
         let publication = &current.publication;
@@ -200,7 +207,10 @@ impl Publisher {
             let key = keys.iter().find(|key| key.id() == publication.key());
             let Some(key) = key else { return Ok(()) }; // the next publication is sealed with another one
             let whole = Publication::new(publication.snapshot(), epoch, key, None)?;
-            upload(&lacking, &whole).await?;
+            if upload(&lacking, &whole).await? != Moved::Forward {
+                self.is_overtaken = true; // a pointer that cannot be read stands in the way
+                return Ok(());
+            }
         }
         if self.collected != Some(epoch) && live.iter().all(|report| report.has_applied(epoch)) {
             for channel in &self.channels {

@@ -165,6 +165,11 @@ impl RedisChannel {
         Ok(())
     }
 
+    pub(crate) async fn has_report(&self, uid: &str) -> Result<bool, ChannelError> {
+        let asked = Cmd::hexists(&self.0.nodes, uid);
+        self.send(Step::Command(&asked)).await
+    }
+
     pub(crate) async fn reports(&self) -> Result<Vec<Report>, ChannelError> {
         let asked = Cmd::hvals(&self.0.nodes);
         let reports: Vec<Vec<u8>> = self.send(Step::Command(&asked)).await?;

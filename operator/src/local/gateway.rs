@@ -96,11 +96,11 @@ impl Gateway {
         }
         // The folder is always one of them: what the run after this one knows of this one.
         let own = Channel::Directory(Directory::create(config_folder(&folder))?);
-        let mut channels = Vec::with_capacity(2);
+        // It comes first, so that it is never behind what nodes ran, and a disk that is full stops a publication before any node hears of it.
+        let mut channels = vec![own];
         if let Some(url) = &settings.redis {
             channels.push(Channel::Redis(RedisChannel::new(url, &snapshot.gateway.queue.id)?));
         }
-        channels.push(own);
         let nodes = (0..settings.nodes).map(|number| {
             let id = NodeId { gateway: key.clone(), number };
             let sockets = Sockets::with_metrics().map_err(|Unbound { name, address, error }| {

@@ -21,6 +21,9 @@ use super::event::{Event, Told, Trouble};
 /// How long a report of an unknown run stays: longer than a node takes to begin.
 const STRANGER: Duration = Duration::from_mins(1);
 
+/// Between two looks whether everything is where it belongs.
+const CHECK: Duration = Duration::from_millis(2_500);
+
 /// The runs of nodes that are under way, by uid; whether each is ready.
 pub(super) type Runs = BTreeMap<String, bool>;
 
@@ -60,6 +63,7 @@ impl Publishing {
             events,
             reports: Vec::new(),
             strangers: BTreeMap::new(),
+            checked: None,
             published: None,
             trouble: None,
         };
@@ -105,6 +109,8 @@ struct Task {
     reports: Vec<Report>,
     /// Runs that report and are not known to be under way; since when.
     strangers: BTreeMap<String, Instant>,
+    /// When everything was looked after.
+    checked: Option<Instant>,
     /// What was said last.
     published: Option<(u64, Published)>,
     trouble: Option<Trouble>,
@@ -116,8 +122,8 @@ impl Task {
         self.publisher
             .restore(|why| tracing::warn!(%gateway, "what was published before cannot be read: {why}"))
             .await;
-        // Nodes report where they read: the first.
-        let Some(channel) = self.publisher.channels().first().cloned() else { return };
+        // Nodes report where they read: the last.
+        let Some(channel) = self.publisher.channels().last().cloned() else { return };
         let mut news = News::of_reports(&channel);
         loop {
             self.publish().await;
@@ -144,9 +150,9 @@ impl Task {
         let live = self.live();
         match self.publisher.publish(&snapshot, &live, now()).await {
             Ok(published) => {
-                self.say_trouble(None).await;
                 let said = (reading, published);
                 if self.published.as_ref() != Some(&said) {
+                    self.say_trouble(None).await;
                     self.published = Some(said.clone());
                     let (reading, published) = said;
                     self.say(Told::Published { reading, published }).await;
@@ -156,10 +162,22 @@ impl Task {
         }
     }
 
+    /// Looks whether everything is where it belongs, at most every few seconds: what mends it makes nodes answer, and an answer leads here.
     async fn check(&mut self) {
-        let live = self.live();
-        if let Err(error) = self.publisher.check(&live).await {
-            self.say_trouble(Some(Trouble::of(&error))).await;
+        if self.checked.is_some_and(|checked| checked.elapsed() < CHECK) {
+            return;
+        }
+        self.checked = Some(Instant::now());
+        match self.publisher.check(&self.under_way(|_| true)).await {
+            Ok(()) => self.say_trouble(None).await,
+            Err(error) => self.say_trouble(Some(Trouble::of(&error))).await,
+        }
+        if self.publisher.is_overtaken() {
+            tracing::error!(
+                gateway = %self.gateway,
+                "something else wrote this gateway's configuration, another operator with the same queue id perhaps: it is written over; give each \
+                 gateway a spec.queue.id of its own"
+            );
         }
     }
 
@@ -197,9 +215,18 @@ impl Task {
 
     /// The reports of the nodes that are ready.
     fn live(&self) -> Vec<Report> {
+        self.under_way(|is_ready| is_ready)
+    }
+
+    /// The reports of the runs that are under way. One whose report is lost has nothing: no key is used that it may not have.
+    fn under_way(&self, counts: impl Fn(bool) -> bool) -> Vec<Report> {
         let runs = self.runs.borrow();
-        let is_ready = |report: &&Report| runs.get(&report.uid).copied().unwrap_or_default();
-        self.reports.iter().filter(is_ready).cloned().collect()
+        let counting = runs.iter().filter(|(_, is_ready)| counts(**is_ready));
+        let report = |uid: &String| {
+            let found = self.reports.iter().find(|report| report.uid == *uid).cloned();
+            found.unwrap_or_else(|| Report::new(uid.clone(), uid.clone()))
+        };
+        counting.map(|(uid, _)| report(uid)).collect()
     }
 
     async fn say_trouble(&mut self, trouble: Option<Trouble>) {
@@ -245,6 +272,7 @@ mod tests {
             events,
             reports: Vec::new(),
             strangers: BTreeMap::new(),
+            checked: None,
             published: None,
             trouble: None,
         };
