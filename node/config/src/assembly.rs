@@ -58,8 +58,11 @@ pub enum Refusal {
     /// A piece cannot be opened.
     #[error("a piece of the snapshot cannot be opened: {0}: {1}")]
     Sealed(ChunkName, SealError),
-    /// Something in a piece does not follow the schema.
-    #[error("{} does not follow the snapshot's schema: {source}", resource.as_deref().unwrap_or("a part"))]
+    /// Something in a piece does not follow the schema. Only the place is told: the reader's own words quote values, and one may be a secret.
+    #[error(
+        "{} does not follow the snapshot's schema, at octet {} of its section",
+        resource.as_deref().unwrap_or("a part"), source.column()
+    )]
     Malformed {
         /// The resource, where it can be told.
         resource: Option<String>,

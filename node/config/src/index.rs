@@ -61,8 +61,8 @@ pub enum IndexError {
         /// The version that it names.
         version: u64,
     },
-    /// It does not follow its schema.
-    #[error("the index of the snapshot does not follow its schema: {0}")]
+    /// It does not follow its schema. Only the place is told: the reader's own words quote values.
+    #[error("the index of the snapshot does not follow its schema, at octet {}", .0.column())]
     Malformed(#[from] serde_json::Error),
     /// It is an index, but of another publication than the pointer says.
     #[error(

@@ -210,6 +210,28 @@ fn a_changed_octet_anywhere_is_found() {
 }
 
 #[test]
+fn a_refusal_names_the_resource_and_quotes_nothing() {
+    let key = key(1);
+    let rule = r#"[{"origin":"mail/r","tier":"First","match":"Always","target":"Direct","credentials":"planted-secret"}]"#;
+    let piece = posthouse_config::fuzzing::chunk(&key, rule.as_bytes()).unwrap();
+    let name = ChunkName::of(&piece);
+    let gateway = serde_json::to_value(&snapshot([]).gateway).unwrap();
+    let index = serde_json::json!({
+        "schema": 3, "epoch": epoch(1), "gateway": gateway,
+        "sections": [{"list": "Rules", "chunks": [name]}]
+    });
+    let index = posthouse_config::fuzzing::index(&key, index.to_string().as_bytes()).unwrap();
+    let mut pointer = Road::default().publish(&snapshot([]), 1, &key, None).pointer;
+    pointer.index = posthouse_config::SnapshotHash::of(&index);
+    let assembly = Assembly::open(pointer, &index, std::slice::from_ref(&key)).unwrap();
+    let refusal = assembly.assemble(&HashMap::from([(name, piece)]), &[key], None).unwrap_err();
+    assert_eq!(refusal.resource(), Some("mail/r"));
+    let told = refusal.to_string();
+    assert!(told.starts_with("mail/r does not follow the snapshot's schema, at octet "), "{told}");
+    assert!(!told.contains("planted"), "{told}");
+}
+
+#[test]
 fn a_snapshot_of_the_next_schema_is_refused_whole_with_the_cure() {
     let mut road = Road::default();
     let newer = Snapshot { schema: 4, ..Snapshot::clone(&snapshot(large(3))) };
