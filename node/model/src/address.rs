@@ -16,9 +16,6 @@ pub const LABEL_LENGTH: usize = 63;
 /// A text that is no address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum ParseAddressError {
-    /// It has characters outside ASCII: only a session with SMTPUTF8 (RFC 6531) may carry it, which is not supported yet. SMTP says 553 5.6.7.
-    #[error("the address needs SMTPUTF8, which is not supported")]
-    NeedsSmtpUtf8,
     /// The local part is neither a dot-string nor a quoted string (RFC 5321 §4.1.2).
     #[error("the local part is not valid")]
     LocalPart,

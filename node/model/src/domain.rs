@@ -1,6 +1,7 @@
-//! Domains: names in A-labels and address literals (RFC 5321 §4.1.2, §4.1.3).
+//! Domains: names and address literals (RFC 5321 §4.1.2, §4.1.3), internationalized ones included (RFC 6531 §3.3, RFC 5890).
 
 use std::{
+    borrow::Cow,
     cmp::Ordering,
     fmt,
     hash::{Hash, Hasher},
@@ -15,17 +16,22 @@ use crate::{
     text,
 };
 
-/// A domain name in A-labels, or an address literal in brackets. Keeps the spelling it was given; compares, sorts and hashes without regard
-/// to ASCII case (RFC 1035 §2.3.3).
+/// A domain name, or an address literal in brackets. Keeps the spelling it was given; compares, sorts and hashes by its A-labels without regard
+/// to ASCII case (RFC 1035 §2.3.3, RFC 5890 §2.3.2.1), so `bücher.example` is `xn--bcher-kva.example`.
 #[derive(Clone)]
-pub struct Domain(Box<str>);
+pub struct Domain {
+    /// All in ASCII: what it is looked up by.
+    ascii: Box<str>,
+    /// The spelling that was given, where that has U-labels.
+    unicode: Option<Box<str>>,
+}
 
 impl Domain {
     /// A domain from its text, without a final dot.
     pub fn new(text: &str) -> Result<Self, ParseAddressError> {
         match Self::parse_prefix(text)? {
             (domain, "") => Ok(domain),
-            (_, rest) => Err(needs_utf8_or(rest, ParseAddressError::Domain)),
+            _ => Err(ParseAddressError::Domain),
         }
     }
 
@@ -33,8 +39,8 @@ impl Domain {
     #[must_use]
     pub fn from_address(address: IpAddr) -> Self {
         match address {
-            IpAddr::V4(address) => Self(format!("[{address}]").into()),
-            IpAddr::V6(address) => Self(format!("[IPv6:{address}]").into()),
+            IpAddr::V4(address) => Self::in_ascii(&format!("[{address}]")),
+            IpAddr::V6(address) => Self::in_ascii(&format!("[IPv6:{address}]")),
         }
     }
 
@@ -43,54 +49,74 @@ impl Domain {
         if text.starts_with('[') {
             let end = text.find(']').ok_or(ParseAddressError::AddressLiteral)?;
             let (literal, rest) = text.split_at(end + 1);
-            parse_literal(literal)
-                .ok_or_else(|| needs_utf8_or(literal, ParseAddressError::AddressLiteral))?;
-            return Ok((Self(literal.into()), rest));
+            parse_literal(literal).ok_or(ParseAddressError::AddressLiteral)?;
+            return Ok((Self::in_ascii(literal), rest));
         }
-        let end = text
-            .bytes()
-            .position(|b| !(b.is_ascii_alphanumeric() || b == b'-' || b == b'.'))
-            .unwrap_or(text.len());
+        let is_of_name = |b: u8| b.is_ascii_alphanumeric() || b == b'-' || b == b'.' || !b.is_ascii();
+        let end = text.bytes().position(|b| !is_of_name(b)).unwrap_or(text.len());
         let (name, rest) = text.split_at(end);
-        if !rest.is_ascii() && rest.chars().next().is_some_and(|c| !c.is_ascii()) {
-            return Err(ParseAddressError::NeedsSmtpUtf8);
+        if name.is_ascii() {
+            check_name(name)?;
+            return Ok((Self::in_ascii(name), rest));
         }
-        check_name(name)?;
-        Ok((Self(name.into()), rest))
+        // RFC 6531 §3.3: a U-label is one that has an A-label. The bound keeps the work of telling so small.
+        if name.len() > DOMAIN_LENGTH {
+            return Err(ParseAddressError::DomainTooLong);
+        }
+        let ascii = idna::domain_to_ascii_strict(name).map_err(|_| ParseAddressError::Domain)?;
+        check_name(&ascii)?;
+        Ok((Self { ascii: ascii.into(), unicode: Some(name.into()) }, rest))
+    }
+
+    fn in_ascii(text: &str) -> Self {
+        Self { ascii: text.into(), unicode: None }
+    }
+
+    /// The domain in ASCII: A-labels where the given spelling has U-labels.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.ascii
     }
 
     /// The domain as it was given.
     #[must_use]
-    pub fn as_str(&self) -> &str {
-        &self.0
+    pub fn as_given(&self) -> &str {
+        self.unicode.as_deref().unwrap_or(&self.ascii)
+    }
+
+    /// Whether it was given in ASCII: any next hop takes it as it is.
+    #[must_use]
+    pub fn is_ascii(&self) -> bool {
+        self.unicode.is_none()
+    }
+
+    /// The same in A-labels (RFC 5891 §4.4).
+    #[must_use]
+    pub fn to_ascii(&self) -> Cow<'_, Self> {
+        if self.is_ascii() { Cow::Borrowed(self) } else { Cow::Owned(Self::in_ascii(&self.ascii)) }
     }
 
     /// The address of an address literal; none for a name.
     #[must_use]
     pub fn address(&self) -> Option<IpAddr> {
-        parse_literal(&self.0)
+        parse_literal(&self.ascii)
     }
 
     /// Whether this is an address literal.
     #[must_use]
     pub fn is_address_literal(&self) -> bool {
-        self.0.starts_with('[')
+        self.ascii.starts_with('[')
     }
 
-    /// The name in lower case: the key to look it up by.
+    /// The name in A-labels and lower case: the key to look it up by.
     #[must_use]
     pub fn to_lowercase(&self) -> String {
-        self.0.to_ascii_lowercase()
+        self.ascii.to_ascii_lowercase()
     }
 
     fn folded(&self) -> impl Iterator<Item = u8> + '_ {
-        self.0.bytes().map(|b| b.to_ascii_lowercase())
+        self.ascii.bytes().map(|b| b.to_ascii_lowercase())
     }
-}
-
-/// `error`, unless the text is beyond ASCII: that has its own reply.
-pub(crate) fn needs_utf8_or(text: &str, error: ParseAddressError) -> ParseAddressError {
-    if text.is_ascii() { error } else { ParseAddressError::NeedsSmtpUtf8 }
 }
 
 /// RFC 5321 §4.1.2: `sub-domain = Let-dig [Ldh-str]`, joined by dots.
@@ -122,7 +148,7 @@ fn parse_literal(literal: &str) -> Option<IpAddr> {
 
 impl PartialEq for Domain {
     fn eq(&self, other: &Self) -> bool {
-        self.0.eq_ignore_ascii_case(&other.0)
+        self.ascii.eq_ignore_ascii_case(&other.ascii)
     }
 }
 
@@ -149,7 +175,7 @@ impl Hash for Domain {
 
 impl fmt::Display for Domain {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_given())
     }
 }
 
@@ -211,7 +237,11 @@ mod tests {
             ("a-", E::Domain),
             ("a_b", E::Domain),
             ("a b", E::Domain),
-            ("bücher.example", E::NeedsSmtpUtf8),
+            ("bü cher.example", E::Domain),
+            ("-bücher.example", E::Domain),
+            ("b\u{2028}ü.example", E::Domain),
+            ("bücher..example", E::Domain),
+            ("\u{301}a.example", E::Domain),
             ("[1.2.3]", E::AddressLiteral),
             ("[::1]", E::AddressLiteral),
             ("[IPv6:x]", E::AddressLiteral),
@@ -222,6 +252,17 @@ mod tests {
         ] {
             assert_eq!(Domain::new(text), Err(error), "{text}");
         }
+    }
+
+    #[test]
+    fn a_u_label_is_its_a_label_and_keeps_its_spelling() {
+        // RFC 5890 §2.3.2.1, RFC 6531 §3.3
+        let (u, a) = (Domain::new("BÜCHER.example").unwrap(), Domain::new("xn--bcher-kva.EXAMPLE").unwrap());
+        assert_eq!(u, a);
+        assert_eq!((u.as_str(), u.as_given()), ("xn--bcher-kva.example", "BÜCHER.example"));
+        assert_eq!(u.to_string(), "BÜCHER.example");
+        assert_eq!(u.to_ascii().to_string(), "xn--bcher-kva.example");
+        assert!(!u.is_ascii() && a.is_ascii() && u.to_ascii().is_ascii());
     }
 
     #[test]

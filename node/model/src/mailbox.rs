@@ -1,6 +1,8 @@
-//! Local parts and mailboxes (RFC 5321 §4.1.2). `%` and `!` mean nothing here: they are letters of a local part.
+//! Local parts and mailboxes (RFC 5321 §4.1.2), beyond ASCII too (RFC 6531 §3.3): whether a session may carry such an address is the
+//! protocol's to say. `%` and `!` mean nothing here: they are letters of a local part.
 
 use std::{
+    borrow::Cow,
     cmp::Ordering,
     fmt,
     hash::{Hash, Hasher},
@@ -11,7 +13,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
     address::{LOCAL_PART_LENGTH, PATH_LENGTH, ParseAddressError},
-    domain::{Domain, needs_utf8_or},
+    domain::Domain,
     text,
 };
 
@@ -29,7 +31,7 @@ impl LocalPart {
     pub fn new(text: &str) -> Result<Self, ParseAddressError> {
         match Self::parse_prefix(text)? {
             (local, "") => Ok(local),
-            (_, rest) => Err(needs_utf8_or(rest, ParseAddressError::LocalPart)),
+            _ => Err(ParseAddressError::LocalPart),
         }
     }
 
@@ -40,11 +42,8 @@ impl LocalPart {
             let given = text.strip_suffix(rest).unwrap_or(text);
             (given, Some(value.into()), rest)
         } else {
-            let end = text.bytes().position(|b| !(is_atext(b) || b == b'.')).unwrap_or(text.len());
+            let end = text.find(|c| !(is_atext(c) || c == '.')).unwrap_or(text.len());
             let (given, rest) = text.split_at(end);
-            if rest.chars().next().is_some_and(|c| !c.is_ascii()) {
-                return Err(ParseAddressError::NeedsSmtpUtf8);
-            }
             // RFC 5321 §4.1.2: Dot-string = Atom *("." Atom), so no dot at an end and no two in a row.
             if given.split('.').any(str::is_empty) {
                 return Err(ParseAddressError::LocalPart);
@@ -69,6 +68,12 @@ impl LocalPart {
         self.unquoted.as_deref().unwrap_or(&self.given)
     }
 
+    /// Whether it is in ASCII: any next hop takes it.
+    #[must_use]
+    pub fn is_ascii(&self) -> bool {
+        self.given.is_ascii()
+    }
+
     /// Whether this is the name that every domain must receive mail for, in any case (RFC 5321 §4.5.1).
     #[must_use]
     pub fn is_postmaster(&self) -> bool {
@@ -76,9 +81,14 @@ impl LocalPart {
     }
 }
 
-/// RFC 5322 §3.2.3.
-fn is_atext(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-/=?^_`{|}~".contains(&byte)
+/// RFC 5322 §3.2.3, RFC 6531 §3.3.
+fn is_atext(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "!#$%&'*+-/=?^_`{|}~".contains(c) || is_utf8_text(c)
+}
+
+/// UTF8-non-ascii of RFC 6531 §3.3 without what is no text: the controls of ISO 6429, and what ends a line or a paragraph.
+fn is_utf8_text(c: char) -> bool {
+    !c.is_ascii() && !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
 }
 
 /// The meaning of the quoted string that the text starts with, and what follows it.
@@ -91,11 +101,10 @@ fn unquote(text: &str) -> Result<(String, &str), ParseAddressError> {
             // RFC 5321 §4.1.2: quoted-pairSMTP = %d92 %d32-126
             '\\' => match chars.next() {
                 Some((_, escaped @ ' '..='~')) => value.push(escaped),
-                Some((_, beyond)) if !beyond.is_ascii() => return Err(ParseAddressError::NeedsSmtpUtf8),
                 _ => return Err(ParseAddressError::LocalPart),
             },
             ' '..='~' => value.push(c),
-            _ if !c.is_ascii() => return Err(ParseAddressError::NeedsSmtpUtf8),
+            _ if is_utf8_text(c) => value.push(c),
             _ => return Err(ParseAddressError::LocalPart),
         }
     }
@@ -171,7 +180,7 @@ impl Mailbox {
     /// The mailbox of its two parts.
     pub fn new(local: LocalPart, domain: Domain) -> Result<Self, ParseAddressError> {
         // RFC 5321 §4.5.3.1.3: 256 octets with the angle brackets
-        if local.as_str().len() + 1 + domain.as_str().len() + 2 > PATH_LENGTH {
+        if local.as_str().len() + 1 + domain.as_given().len() + 2 > PATH_LENGTH {
             return Err(ParseAddressError::PathTooLong);
         }
         Ok(Self { local, domain })
@@ -196,6 +205,22 @@ impl Mailbox {
     pub fn domain(&self) -> &Domain {
         &self.domain
     }
+
+    /// Whether it was given in ASCII: a session without SMTPUTF8 may carry it as it is.
+    #[must_use]
+    pub fn is_ascii(&self) -> bool {
+        self.local.is_ascii() && self.domain.is_ascii()
+    }
+
+    /// The same in ASCII, its domain in A-labels; none if the local part is beyond ASCII, for that has no such form (RFC 6531 §3.2).
+    #[must_use]
+    pub fn to_ascii(&self) -> Option<Cow<'_, Self>> {
+        if self.domain.is_ascii() {
+            return self.local.is_ascii().then_some(Cow::Borrowed(self));
+        }
+        let in_a_labels = || Self::new(self.local.clone(), self.domain.to_ascii().into_owned()).ok();
+        self.local.is_ascii().then(in_a_labels).flatten().map(Cow::Owned)
+    }
 }
 
 impl fmt::Display for Mailbox {
@@ -216,7 +241,7 @@ impl FromStr for Mailbox {
     fn from_str(text: &str) -> Result<Self, ParseAddressError> {
         match Self::parse_prefix(text)? {
             (mailbox, "") => Ok(mailbox),
-            (_, rest) => Err(needs_utf8_or(rest, ParseAddressError::Trailing)),
+            _ => Err(ParseAddressError::Trailing),
         }
     }
 }
@@ -275,14 +300,28 @@ mod tests {
             ("a@", E::Domain),
             ("a@b c", E::Trailing),
             ("a@b@c", E::Trailing),
-            ("ä@b", E::NeedsSmtpUtf8),
-            ("\"ä\"@b", E::NeedsSmtpUtf8),
-            ("a@bä", E::NeedsSmtpUtf8),
+            ("ä\u{85}@b", E::NoDomain),
+            ("ä\u{2028}@b", E::NoDomain),
+            ("\"ä\u{85}\"@b", E::LocalPart),
+            ("\"\\ä\"@b", E::LocalPart),
+            ("a@b\u{a0}ä", E::Domain),
             (&long, E::LocalPartTooLong),
             (&path, E::PathTooLong),
         ] {
             assert_eq!(text.parse::<Mailbox>(), Err(error), "{text}");
         }
+    }
+
+    #[test]
+    fn an_address_beyond_ascii_has_an_ascii_form_only_if_its_local_part_has() {
+        // RFC 6531 §3.2, §3.3
+        let mailbox: Mailbox = "jörg@bücher.example".parse().unwrap();
+        assert!(!mailbox.is_ascii() && mailbox.to_ascii().is_none());
+        let mailbox: Mailbox = "joerg@bücher.example".parse().unwrap();
+        assert!(!mailbox.is_ascii());
+        assert_eq!(mailbox.to_ascii().unwrap().to_string(), "joerg@xn--bcher-kva.example");
+        let quoted: Mailbox = "\"jörg müller\"@example.com".parse().unwrap();
+        assert_eq!(quoted.local().value(), "jörg müller");
     }
 
     proptest! {

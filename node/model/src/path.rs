@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::{
     address::{PATH_LENGTH, ParseAddressError},
-    domain::{Domain, needs_utf8_or},
+    domain::Domain,
     mailbox::{LocalPart, Mailbox},
     text,
 };
@@ -40,6 +40,12 @@ impl ReversePath {
         }
     }
 
+    /// Whether it was given in ASCII: a session without SMTPUTF8 may carry it (RFC 6531 §3.4).
+    #[must_use]
+    pub fn is_ascii(&self) -> bool {
+        self.mailbox().is_none_or(Mailbox::is_ascii)
+    }
+
     /// Whether this is `<>`.
     #[must_use]
     pub fn is_null(&self) -> bool {
@@ -69,6 +75,12 @@ impl ForwardPath {
         }
         let (mailbox, rest) = Mailbox::parse_prefix(inner)?;
         Ok((Self::Mailbox(mailbox), close(whole, rest)?))
+    }
+
+    /// Whether it was given in ASCII: a session without SMTPUTF8 may carry it (RFC 6531 §3.4).
+    #[must_use]
+    pub fn is_ascii(&self) -> bool {
+        self.mailbox().is_none_or(Mailbox::is_ascii)
     }
 
     /// The mailbox; none for the bare postmaster.
@@ -103,10 +115,7 @@ fn after_source_route(text: &str) -> Result<(&str, &str), ParseAddressError> {
 
 /// Checks the closing bracket at the head of `rest` and the length of the path that started at `whole`; gives what follows.
 fn close<'t>(whole: &str, rest: &'t str) -> Result<&'t str, ParseAddressError> {
-    let after = rest.strip_prefix('>').ok_or_else(|| {
-        let next = rest.chars().next().map_or(0, char::len_utf8);
-        needs_utf8_or(rest.get(..next).unwrap_or_default(), ParseAddressError::Brackets)
-    })?;
+    let after = rest.strip_prefix('>').ok_or(ParseAddressError::Brackets)?;
     if whole.len() - after.len() > PATH_LENGTH {
         return Err(ParseAddressError::PathTooLong);
     }
@@ -220,7 +229,7 @@ mod tests {
         assert_eq!("a@b".parse::<ReversePath>(), Err(ParseAddressError::Brackets));
         assert_eq!("<a@b".parse::<ReversePath>(), Err(ParseAddressError::Brackets));
         assert_eq!("<a@b>x".parse::<ReversePath>(), Err(ParseAddressError::Trailing));
-        assert_eq!("<a@bä>".parse::<ReversePath>(), Err(ParseAddressError::NeedsSmtpUtf8));
+        assert_eq!("<a@b>ä".parse::<ReversePath>(), Err(ParseAddressError::Trailing));
         let long = format!("<{}:a@b>", vec!["@abcdefgh.example"; 20].join(","));
         assert_eq!(long.parse::<ReversePath>(), Err(ParseAddressError::PathTooLong));
         let domain = [["d"; 63].concat(), ["d"; 63].concat(), ["d"; 61].concat()].join(".");

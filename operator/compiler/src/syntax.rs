@@ -30,13 +30,15 @@ pub(crate) fn domain(text: &str) -> Result<Domain, Wrong> {
         return wrong(Reason::InvalidDomain, format!("{text:?} ends with a dot: write {name}"));
     }
     match Domain::new(text) {
+        Ok(name) if !name.is_ascii() => wrong(Reason::InvalidDomain, not_in_a_labels(text, &name)),
         Ok(name) if !name.is_address_literal() => Ok(name),
         Ok(_) => wrong(Reason::InvalidDomain, format!("{text:?} is an address, but a domain name is meant")),
-        Err(ParseAddressError::NeedsSmtpUtf8) => {
-            wrong(Reason::InvalidDomain, format!("{text:?} is not in A-labels: write its xn-- form"))
-        }
         Err(error) => wrong(Reason::InvalidDomain, format!("{text:?}: {error}")),
     }
+}
+
+fn not_in_a_labels(text: &str, name: &Domain) -> String {
+    format!("{text:?} is not in A-labels: write {}", name.to_lowercase())
 }
 
 /// A host name in A-labels or an address, in lower case.
@@ -45,10 +47,8 @@ pub(crate) fn host(text: &str) -> Result<String, Wrong> {
         return Ok(address.to_string());
     }
     match Domain::new(text) {
+        Ok(name) if !name.is_ascii() => wrong(Reason::InvalidHost, not_in_a_labels(text, &name)),
         Ok(name) if !name.is_address_literal() => Ok(name.to_lowercase()),
-        Err(ParseAddressError::NeedsSmtpUtf8) => {
-            wrong(Reason::InvalidHost, format!("{text:?} is not in A-labels: write its xn-- form"))
-        }
         _ => wrong(
             Reason::InvalidHost,
             format!(
