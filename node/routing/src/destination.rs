@@ -51,13 +51,11 @@ pub(crate) fn rule_destination(gateway: &Gateway, rule: &RelayRule) -> RuleDesti
 
 fn local_destination(local: &LocalDelivery, origin: &str) -> Destination {
     let next_hop = match local {
-        LocalDelivery::Maildrop { queue: _ } => NextHop { transport: Transport::Maildrop, hosts: Vec::new() },
+        LocalDelivery::Maildrop { queue: _ } => NextHop::new(Transport::Maildrop, Vec::new()),
         LocalDelivery::Lmtp { host, queue: _ } if host.port.is_none() => {
             return Err(NoRoute::NeedsDns(host.host.clone()));
         }
-        LocalDelivery::Lmtp { host, queue: _ } => {
-            NextHop { transport: Transport::Lmtp, hosts: vec![host.clone()] }
-        }
+        LocalDelivery::Lmtp { host, queue: _ } => NextHop::new(Transport::Lmtp, vec![host.clone()]),
     };
     Ok(Arc::new(Route { next_hop, origin: origin.to_owned(), waits: None }))
 }

@@ -299,7 +299,7 @@ fn waiting_entry(policy: &Policy, to: &Mailbox, now: Timestamp) -> NewEntry {
     let host = to.domain().to_lowercase();
     // A domain is a valid queue name but for an address literal, whose brackets are graphic characters as well.
     let queue = posthouse_model::QueueName::new(&host).unwrap_or_else(|_| policy_queue());
-    let next_hop = NextHop { transport: Transport::Smtp, hosts: vec![HostPort { host, port: None }] };
+    let next_hop = NextHop::new(Transport::Smtp, vec![HostPort { host, port: None }]);
     let clock = EntryClock { received_at: now, held: Duration::ZERO };
     NewEntry {
         mode: QueueMode { hold: None, generation: policy.snapshot.generation },
