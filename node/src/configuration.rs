@@ -145,9 +145,13 @@ impl Following {
         }
         let made = {
             let assembled = Arc::clone(&assembled);
-            spawn_blocking(move || Arc::new(Policy::new(&assembled))).await
+            spawn_blocking(move || Policy::new(&assembled)).await
         };
         let policy = made.map_err(|error| refused(format!("it cannot be made ready: {error}")))?;
+        let policy = Arc::new(policy.map_err(|error| {
+            let gateway = assembled.snapshot.gateway.origin.as_str();
+            Refused::new(&assembled.pointer, Some(gateway), error.to_string(), false)
+        })?);
         self.node.set_policy(Arc::clone(&policy));
         self.policies.send_replace(Some(policy));
         events::SnapshotApplied { hash: &assembled.pointer.index, epoch: &assembled.pointer.epoch }.emit();

@@ -250,6 +250,42 @@ impl SessionEnded<'_> {
     }
 }
 
+/// A TLS handshake with a client failed.
+pub struct HandshakeFailed<'a> {
+    /// The client.
+    pub client: IpAddr,
+    /// The listener.
+    pub listener: &'a str,
+    /// Why.
+    pub reason: &'a str,
+}
+
+impl HandshakeFailed<'_> {
+    /// Says and counts it.
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.handshakes_failed.inc();
+        info!(event = "handshake_failed", client = %self.client, listener = self.listener, reason = self.reason);
+    }
+}
+
+/// A connection did not say whose it is, where that is required.
+pub struct ProxyRefused<'a> {
+    /// Who connected: the load balancer, or somebody who is none.
+    pub client: IpAddr,
+    /// The listener.
+    pub listener: &'a str,
+    /// Why.
+    pub reason: &'a dyn Display,
+}
+
+impl ProxyRefused<'_> {
+    /// Says and counts it.
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.proxy_refused.inc();
+        warn!(event = "proxy_refused", client = %self.client, listener = self.listener, reason = %self.reason);
+    }
+}
+
 /// A command or a message was refused.
 pub struct Refused<'a> {
     /// The client.

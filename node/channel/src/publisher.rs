@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use posthouse_config::{
-    Assembled, Epoch, IndexError, KeyId, Publication, ResourceName, SCHEMA_MAX, SCHEMA_MIN, SealingKey,
-    Snapshot, SnapshotHash, common_schema,
+    Assembled, Epoch, IndexError, KeyId, Part, Publication, SCHEMA_MAX, SCHEMA_MIN, SealingKey, Snapshot,
+    SnapshotHash, common_schema,
 };
 use posthouse_model::Timestamp;
 
@@ -31,7 +31,7 @@ struct Current {
     /// As the compiler made it, in the newest schema; absent after a start, when only what nodes got is known.
     source: Option<Arc<Snapshot>>,
     publication: Publication,
-    downgraded: Vec<ResourceName>,
+    downgraded: Vec<Part>,
 }
 
 /// What the nodes are to run.
@@ -46,7 +46,7 @@ pub struct Published {
     /// The key that it is sealed with.
     pub key: KeyId,
     /// Rules that need a newer schema than every live node reads.
-    pub downgraded: Vec<ResourceName>,
+    pub downgraded: Vec<Part>,
 }
 
 /// Why it is not published.
@@ -154,7 +154,7 @@ impl Publisher {
                 let publication = Publication::new(&downgraded.snapshot, epoch, key, before)?;
                 match upload(&self.channels, &publication).await? {
                     Moved::Forward => {
-                        self.take(wanted, publication, downgraded.rules);
+                        self.take(wanted, publication, downgraded.parts);
                         break;
                     }
                     Moved::Outdated(newer) if newer.transitions > self.transitions => {
@@ -167,7 +167,7 @@ impl Publisher {
         self.published().ok_or(PublishError::NoCommonSchema)
     }
 
-    fn take(&mut self, wanted: &Arc<Snapshot>, mut publication: Publication, downgraded: Vec<ResourceName>) {
+    fn take(&mut self, wanted: &Arc<Snapshot>, mut publication: Publication, downgraded: Vec<Part>) {
         publication.forget_octets();
         self.current = Some(Current { source: Some(Arc::clone(wanted)), publication, downgraded });
         self.is_overtaken = false;

@@ -39,7 +39,7 @@ pub enum Transport {
     Maildrop,
 }
 
-/// How a connection to a next hop is secured, and as whom it is made: what connections may be shared by, beside the hosts.
+/// How a connection to a next hop is secured, and as whom it is made: what tells it from others to the same hosts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Security {
     /// When TLS begins.
@@ -48,8 +48,8 @@ pub struct Security {
     pub verified: bool,
     /// The addresses are of a tenant's choosing: those of the networks that the gateway denies are not connected to.
     pub guarded: bool,
-    /// The resource whose credentials are the login, `namespace/name`.
-    pub login: Option<Box<str>>,
+    /// The relay rule whose login or roots are used, `namespace/name`: its connections are nobody else's.
+    pub rule: Option<Box<str>>,
 }
 
 /// When TLS begins on a connection to a next hop.
@@ -98,19 +98,19 @@ struct SecurityRecord {
     tls: u8,
     verified: bool,
     guarded: bool,
-    login: Option<Box<str>>,
+    rule: Option<Box<str>>,
 }
 
 impl From<NextHop> for Record {
     fn from(NextHop { transport, hosts, security }: NextHop) -> Self {
         if security != Security::default() {
-            let Security { tls, verified, guarded, login } = security;
+            let Security { tls, verified, guarded, rule } = security;
             let tls = match tls {
                 HopTls::StartTls => 0,
                 HopTls::Implicit => 1,
                 HopTls::Disabled => 2,
             };
-            return Self::Secured(transport, hosts, SecurityRecord { tls, verified, guarded, login });
+            return Self::Secured(transport, hosts, SecurityRecord { tls, verified, guarded, rule });
         }
         match transport {
             Transport::Smtp => Self::Smtp(hosts),
@@ -126,13 +126,13 @@ impl From<Record> for NextHop {
             Record::Smtp(hosts) => Self::new(Transport::Smtp, hosts),
             Record::Lmtp(hosts) => Self::new(Transport::Lmtp, hosts),
             Record::Maildrop(hosts) => Self::new(Transport::Maildrop, hosts),
-            Record::Secured(transport, hosts, SecurityRecord { tls, verified, guarded, login }) => {
+            Record::Secured(transport, hosts, SecurityRecord { tls, verified, guarded, rule }) => {
                 let tls = match tls {
                     0 => HopTls::StartTls,
                     1 => HopTls::Implicit,
                     _ => HopTls::Disabled,
                 };
-                Self { transport, hosts, security: Security { tls, verified, guarded, login } }
+                Self { transport, hosts, security: Security { tls, verified, guarded, rule } }
             }
         }
     }
@@ -147,7 +147,7 @@ impl fmt::Display for NextHop {
     /// `smtp:mx1.example:25,mx2.example:25`, `lmtp:dovecot:24`, `maildrop`; `smtps:` for implicit TLS; `smtp+verified:mail/rule@host:587` with what
     /// else the connection must be.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Security { tls, verified, guarded, login } = &self.security;
+        let Security { tls, verified, guarded, rule } = &self.security;
         f.write_str(match self.transport {
             Transport::Smtp => "smtp",
             Transport::Lmtp => "lmtp",
@@ -159,8 +159,8 @@ impl fmt::Display for NextHop {
         let words = [(*tls == HopTls::Disabled, CLEAR), (*verified, VERIFIED), (*guarded, GUARDED)];
         words.iter().filter(|(is_so, _)| *is_so).try_for_each(|(_, word)| write!(f, "+{word}"))?;
         f.write_str(":")?;
-        if let Some(login) = login {
-            write!(f, "{login}@")?;
+        if let Some(rule) = rule {
+            write!(f, "{rule}@")?;
         }
         self.hosts
             .iter()
@@ -199,8 +199,8 @@ impl FromStr for NextHop {
                 _ => return Err(ParseNextHopError),
             }
         }
-        let (login, hosts) = rest.split_once('@').map_or((None, rest), |(login, hosts)| (Some(login), hosts));
-        security.login = login.map(Into::into);
+        let (rule, hosts) = rest.split_once('@').map_or((None, rest), |(rule, hosts)| (Some(rule), hosts));
+        security.rule = rule.map(Into::into);
         let hosts = hosts.split(',').map(parse_host_port).collect::<Result<_, _>>()?;
         Ok(Self { transport, hosts, security })
     }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
 
 use posthouse_channel::{Channel, Directory, KeyFolder, Published, Publisher, RedisChannel, Report};
 use posthouse_compiler::{ObjectKey, Severity};
-use posthouse_config::Snapshot;
+use posthouse_config::{Part, Snapshot};
 use posthouse_crds::Kind;
 use tokio::sync::{mpsc, watch};
 
@@ -266,8 +266,14 @@ impl Gateway {
             Some((node.id.to_string(), live))
         });
         let downgraded = self.published.iter().flat_map(|published| &published.downgraded);
-        let too_old_for =
-            downgraded.map(|rule| (Kind::RelayRule, ObjectKey::new(rule.namespace(), rule.name())));
+        let too_old_for = downgraded.map(|part| {
+            let (kind, name) = match part {
+                Part::Gateway => return (Kind::MailGateway, self.key.clone()),
+                Part::Domain(name) => (Kind::MailDomain, name),
+                Part::Rule(name) => (Kind::RelayRule, name),
+            };
+            (kind, ObjectKey::new(name.namespace(), name.name()))
+        });
         Nodes {
             desired: u32::try_from(self.nodes.len()).unwrap_or(u32::MAX),
             published: self.published.as_ref().map(|published| published.epoch.sequence),
