@@ -241,10 +241,13 @@ fn what_was_in_force_is_read_from_redis_where_the_folder_is_lost() {
     until_condition(&mut gateway, "MailDomain.mail.a-test", "Programmed", "True");
     gateway.operator().terminate(SOON * 2).unwrap();
     fs::remove_dir_all(gateway.state().join("gateways/mail.edge/config")).unwrap();
-    // Refused as it is written now: what was programmed of it stays in force, and only Redis knows what that was.
-    manifests.domain("a.test", &["alice", "not an address"], lmtp).unwrap();
+    // Refused as it is written now, for nothing says where its mail goes: what was programmed of it stays in force, and only Redis knows what that was.
+    let file = manifests.path().join("domain-a-test.yaml");
+    let text = fs::read_to_string(&file).unwrap().replace("alice", "carol");
+    let text: Vec<_> = text.lines().filter(|line| !line.contains("lmtp")).collect();
+    fs::write(&file, text.join("\n")).unwrap();
     gateway.start_again().unwrap();
     let node = gateway.run().unwrap().nodes.remove(0);
-    assert_eq!(rcpt(&node, "alice@a.test"), 250);
     until_logged(&mut gateway, "StaysInForce");
+    assert_eq!((rcpt(&node, "alice@a.test"), rcpt(&node, "carol@a.test")), (250, 550));
 }
