@@ -327,7 +327,7 @@ async fn answer(receiver: &mut Receiver<ToNode>, sender: &mut Sender<FromNode>) 
             say(sender, FromNode::Seen).await;
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 async fn say(sender: &mut Sender<FromNode>, message: FromNode) {

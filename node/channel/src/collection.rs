@@ -1,7 +1,7 @@
 //! Which pieces stay when something newer is published: those of the present publication, and of every one that a live node still runs. I/O by its
 //! channels.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet, hash_map::Entry};
 
 use posthouse_config::{Assembly, ChunkName, Pointer, Publication, SCHEMA_MAX, SealingKey, SnapshotHash};
 
@@ -38,10 +38,11 @@ impl Collection {
         self.known.retain(|hash, _| others.contains_key(hash));
         let mut needed = present.chunks();
         for (hash, applied) in others {
-            if !self.known.contains_key(&hash) {
-                self.known.insert(hash, pieces(channels, applied, keys).await?);
-            }
-            needed.extend(self.known.get(&hash).into_iter().flatten());
+            let pieces = match self.known.entry(hash) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(unknown) => unknown.insert(pieces(channels, applied, keys).await?),
+            };
+            needed.extend(pieces.iter());
         }
         for channel in channels {
             channel.collect(&present.pointer, &needed, lease).await?;

@@ -42,7 +42,7 @@ impl Lease {
     pub fn new_id() -> io::Result<String> {
         let mut octets = [0_u8; 16];
         rand::fill(&mut octets).map_err(|_| io::Error::other("no randomness"))?;
-        Ok(octets.iter().map(|octet| format!("{octet:02x}")).collect())
+        Ok(format!("{:032x}", u128::from_be_bytes(octets)))
     }
 }
 

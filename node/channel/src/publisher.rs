@@ -170,8 +170,8 @@ impl Publisher {
         live: &[Report],
         now: Timestamp,
     ) -> Result<Published, PublishError> {
-        if self.held_by.is_some() {
-            self.claim().await?; // before anything is written anywhere
+        if let Some(holder) = &self.held_by {
+            return Err(PublishError::Held(holder.clone())); // until a check finds the lease free
         }
         let keys = self.keys.read()?;
         let key = self.choose(&keys, live)?;

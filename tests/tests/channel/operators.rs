@@ -40,6 +40,7 @@ async fn of_two_operators_one_publishes_and_the_other_says_who() {
         let mut again = road.publisher_of(lease(0, "one"));
         publish(&mut again, &road, &snapshot("again.example", 1)).await;
         road.channel.give_back(again.lease()).await.unwrap();
+        other.check(&[]).await.unwrap();
         publish(&mut other, &road, &snapshot("other.example", 1)).await;
         assert!(other.held_by().is_none());
         let error = again.check(&[]).await.unwrap_err();
