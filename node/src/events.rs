@@ -36,7 +36,7 @@ impl SnapshotApplied<'_> {
     }
 }
 
-/// A snapshot was refused; the one in force stays.
+/// A snapshot was refused; the one in force stays, where there is one.
 pub struct SnapshotRefused<'a> {
     /// Its place in the order of publications.
     pub epoch: &'a dyn Display,
@@ -44,25 +44,66 @@ pub struct SnapshotRefused<'a> {
     pub resource: Option<&'a str>,
     /// Why.
     pub reason: &'a str,
+    /// None is in force.
+    pub is_cold: bool,
 }
 
 impl SnapshotRefused<'_> {
     /// Says it.
     pub fn emit(&self) {
-        error!(event = "snapshot_refused", publication = %self.epoch, resource = self.resource, reason = self.reason);
+        error!(
+            event = "snapshot_refused", publication = %self.epoch, resource = self.resource, reason = self.reason, effect = effect(self.is_cold)
+        );
     }
 }
 
-/// It cannot be looked for another snapshot; the one in force stays.
+/// What a node does that gets no other snapshot.
+fn effect(is_cold: bool) -> &'static str {
+    if is_cold {
+        "the node has no configuration and takes no mail"
+    } else {
+        "the node goes on with what it has"
+    }
+}
+
+/// There is no snapshot yet.
+pub struct ConfigurationAwaited;
+
+impl ConfigurationAwaited {
+    /// Says it.
+    pub fn emit(&self) {
+        info!(
+            event = "configuration_awaited",
+            effect = "nothing is published for this gateway: the node waits for the operator to publish, and takes no mail"
+        );
+    }
+}
+
+/// A file among the keys holds none.
+pub struct KeyPassedOver<'a> {
+    /// Which, and what is wrong with it.
+    pub reason: &'a str,
+}
+
+impl KeyPassedOver<'_> {
+    /// Says it.
+    pub fn emit(&self) {
+        warn!(event = "key_passed_over", reason = self.reason, effect = "the node goes by the other keys");
+    }
+}
+
+/// It cannot be looked for another snapshot; the one in force stays, where there is one.
 pub struct ConfigurationAway<'a> {
     /// Why.
     pub error: &'a dyn Display,
+    /// None is in force.
+    pub is_cold: bool,
 }
 
 impl ConfigurationAway<'_> {
     /// Says it.
     pub fn emit(&self) {
-        warn!(event = "configuration_away", error = %self.error, effect = "the node goes on with what it has");
+        warn!(event = "configuration_away", error = %self.error, effect = effect(self.is_cold));
     }
 }
 

@@ -25,6 +25,7 @@ pub mod verdict;
 
 pub use claims::Claims;
 pub use compile::{Compilation, Compiler, compile};
+pub use gateway::queue_id;
 pub use previous::Standing;
 pub use reason::Reason;
 pub use resources::{Context, Environment, ObjectKey, Resources};
