@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use posthouse_compiler::{Compilation, Context, ObjectKey, Reason, Resources, Standing, compile};
-use posthouse_config::{Match, RelayRule};
+use posthouse_config::{Match, RelayRule, RuleTarget};
 use posthouse_crds::{Kind, Object};
 use serde_json::{Value, json};
 
@@ -98,6 +98,7 @@ fn assert_waits(compilation: &Compilation) {
     let rule = only(compilation);
     assert_eq!(rule.matches, Match::Always);
     assert!(rule.credentials.as_ref().is_none_or(|login| login.password.reveal() != "one"));
+    assert!(matches!(rule.target, RuleTarget::Relay { .. }), "it would leave by another way: {rule:?}");
     assert!(rule.unsupported.iter().any(|mark| mark.ends_with(" (refused)")), "{:?}", rule.unsupported);
 }
 
