@@ -432,7 +432,7 @@ impl<'c, 'a> Now<'c, 'a> {
         reached.any(|gateway| {
             let claim = Claim::domain(&Arc::new(gateway.key.clone()), &form.domain);
             let holder = self.claims.holder(&claim).and_then(|holder| self.plan(holder));
-            holder.is_some_and(|plan| plan.forwards())
+            holder.is_some_and(DomainPlan::forwards)
                 || self.kept_forwarding.contains(&(gateway.key.clone(), form.domain.clone()))
         })
     }

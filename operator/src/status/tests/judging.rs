@@ -1,6 +1,6 @@
 //! What is said of a resource.
 
-use posthouse_compiler::{ObjectKey, Severity};
+use posthouse_compiler::{ObjectKey, Severity, Standing};
 use posthouse_crds::{Kind, status::ObjectStatus};
 
 use super::{
@@ -169,6 +169,17 @@ fn what_is_refused_says_what_stays_in_force() {
     let said = scene.conditions(Kind::RelayRule, "out");
     assert!(said.contains("Accepted=False GatewayNotFound"), "{said}");
     assert!(said.contains("Programmed=False NotInForce"), "{said}");
+}
+
+#[test]
+fn a_rule_that_stays_without_its_login_says_that_its_mail_waits() {
+    let mut scene = programmed();
+    scene.compilation.standing.insert((Kind::RelayRule, ObjectKey::new("mail", "out")), Standing::Waits);
+    scene.settle();
+    let said = scene.conditions(Kind::RelayRule, "out");
+    assert!(said.contains("Programmed=False MailWaits") && said.contains("Ready=False MailWaits"), "{said}");
+    let message = scene.message(Kind::RelayRule, "out", "Programmed");
+    assert!(message.contains("waits until the rule is corrected"), "{message}");
 }
 
 #[test]
