@@ -125,3 +125,111 @@ impl fmt::Display for Method {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ENCRYPTED: Channel = Channel { encrypted: true, consent_to_clear: false };
+    const READABLE: Channel = Channel { encrypted: false, consent_to_clear: false };
+    const CONSENTED: Channel = Channel { encrypted: false, consent_to_clear: true };
+
+    fn choice(wanted: Method, offered: &str, channel: Channel) -> Result<Mechanism, String> {
+        choose(wanted, offered.split_whitespace(), channel).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_strongest_that_is_offered_is_taken() {
+        let mut offered =
+            vec!["XOAUTH2", "GSSAPI", "LOGIN", "PLAIN", "CRAM-MD5", "SCRAM-SHA-1", "SCRAM-SHA-256"];
+        for expected in BY_STRENGTH {
+            assert_eq!(choice(Method::Auto, &offered.join(" "), ENCRYPTED), Ok(expected));
+            assert_eq!(offered.pop(), Some(expected.name()));
+        }
+        assert_eq!(
+            choice(Method::Auto, &offered.join(" "), ENCRYPTED).unwrap_err(),
+            "the server offers XOAUTH2, GSSAPI, but one of SCRAM-SHA-256, SCRAM-SHA-1, CRAM-MD5, PLAIN, LOGIN is wanted"
+        );
+    }
+
+    #[test]
+    fn who_wants_one_gets_it_or_nothing() {
+        for one in Mechanism::ALL {
+            let offered = "plain login cram-md5 scram-sha-1 scram-sha-256 xoauth2 SCRAM-SHA-256-PLUS";
+            assert_eq!(choice(Method::Only(one), offered, ENCRYPTED), Ok(one));
+            assert_eq!(
+                choice(Method::Only(one), "SCRAM-SHA-256-PLUS", ENCRYPTED).unwrap_err(),
+                format!("the server offers SCRAM-SHA-256-PLUS, but {one} is wanted")
+            );
+            assert_eq!(
+                choice(Method::Only(one), "", ENCRYPTED).unwrap_err(),
+                format!("the server offers no mechanism, but {one} is wanted")
+            );
+        }
+    }
+
+    #[test]
+    fn a_secret_goes_readable_only_by_consent() {
+        for one in [Mechanism::Plain, Mechanism::Login, Mechanism::XOAuth2] {
+            let offered = "XOAUTH2 LOGIN PLAIN";
+            assert_eq!(choice(Method::Only(one), offered, CONSENTED), Ok(one));
+            assert_eq!(
+                choice(Method::Only(one), offered, READABLE).unwrap_err(),
+                format!(
+                    "the server offers XOAUTH2, LOGIN, PLAIN, and {one} is wanted: {one} would send the secret readable by \
+                     all, for the connection is not encrypted; encrypt it, or allow that in so many words"
+                )
+            );
+        }
+        let error = choice(Method::Auto, "LOGIN PLAIN", READABLE).unwrap_err();
+        assert!(error.contains("PLAIN would send the secret readable by all"), "{error}");
+        for (offered, expected) in [
+            ("PLAIN CRAM-MD5", Mechanism::CramMd5),
+            ("PLAIN SCRAM-SHA-1", Mechanism::ScramSha1),
+            ("LOGIN SCRAM-SHA-256", Mechanism::ScramSha256),
+        ] {
+            assert_eq!(choice(Method::Auto, offered, READABLE), Ok(expected));
+        }
+        assert_eq!(choice(Method::Auto, "LOGIN PLAIN", CONSENTED), Ok(Mechanism::Plain));
+    }
+
+    #[test]
+    fn an_offer_is_repeated_as_names_only_and_not_without_end() {
+        let error = choose(
+            Method::Auto,
+            ["NTLM", "ntlm", "", "x\r\ny", "*", "é", "ABCDEFGHIJKLMNOPQRSTU"],
+            ENCRYPTED,
+        );
+        let Err(NoMechanism::NotOffered { offered, .. }) = error else { panic!("{error:?}") };
+        assert_eq!(offered.names().collect::<Vec<_>>(), ["NTLM"]);
+
+        let many: Vec<String> = (0..1000).map(|number| format!("X{number}")).collect();
+        // What is behind the names that are remembered still counts.
+        let offered = || many.iter().map(String::as_str);
+        assert_eq!(choose(Method::Auto, offered().chain(["PLAIN"]), ENCRYPTED), Ok(Mechanism::Plain));
+        let Err(NoMechanism::NotOffered { offered, .. }) = choose(Method::Auto, offered(), ENCRYPTED) else {
+            panic!()
+        };
+        assert_eq!(offered.names().count(), LONGEST_OFFER);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_chosen_was_offered_and_is_allowed(
+            offered in prop::collection::vec(prop_oneof![prop::sample::select(&Mechanism::ALL).prop_map(|one| one.name().to_owned()), any::<String>()], 0..9),
+            wanted in prop::option::of(prop::sample::select(&Mechanism::ALL)),
+            encrypted in any::<bool>(),
+            consent_to_clear in any::<bool>(),
+        ) {
+            let method = wanted.map_or(Method::Auto, Method::Only);
+            let channel = Channel { encrypted, consent_to_clear };
+            if let Ok(one) = choose(method, offered.iter().map(String::as_str), channel) {
+                prop_assert!(offered.iter().any(|name| name == one.name()));
+                prop_assert!(wanted.is_none_or(|wanted| wanted == one));
+                prop_assert!(encrypted || consent_to_clear || !one.shows_the_secret());
+            }
+        }
+    }
+}

@@ -25,7 +25,7 @@ pub(super) struct Server {
     hash: Hash,
     username: String,
     stored_key: Vec<u8>,
-    server_key: Vec<u8>,
+    signing_key: Vec<u8>,
     pub(super) state: State,
 }
 
@@ -36,7 +36,7 @@ impl Server {
             hash,
             username: username.to_owned(),
             stored_key: digest(hash, &mac(hash, &salted, b"Client Key")),
-            server_key: mac(hash, &salted, b"Server Key"),
+            signing_key: mac(hash, &salted, b"Server Key"),
             state: State::Fresh,
         }
     }
@@ -78,7 +78,7 @@ impl Server {
         if proof.len() != signature.len() || digest(self.hash, &client_key) != self.stored_key {
             return (Some("e=invalid-proof".into()), State::Failed);
         }
-        let signature = mac(self.hash, &self.server_key, auth_message.as_bytes());
+        let signature = mac(self.hash, &self.signing_key, auth_message.as_bytes());
         (Some(format!("v={}", base64::encode(&signature))), State::Signed)
     }
 }
