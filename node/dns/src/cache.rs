@@ -91,8 +91,8 @@ mod tests {
         Question { name: format!("n{number}.example").parse().unwrap(), kind: Kind::A }
     }
 
-    fn answer(content: Content) -> Kept {
-        Ok(Arc::new(Answer { content, secure: false }))
+    fn answer(content: Content) -> Arc<Answer> {
+        Arc::new(Answer { content, secure: false })
     }
 
     fn bounds() -> CacheBounds {
@@ -107,8 +107,8 @@ mod tests {
 
     #[test]
     fn each_kind_of_answer_is_kept_within_its_bounds() {
-        let found = answer(Content::Addresses(vec!["192.0.2.1".parse().unwrap()]));
-        let absent = answer(Content::NoRecords);
+        let found = Ok(answer(Content::Addresses(vec!["192.0.2.1".parse().unwrap()])));
+        let absent = Ok(answer(Content::NoRecords));
         for (kept, ttl, seconds) in [
             (&found, Some(0), 2),
             (&found, Some(7), 7),
@@ -132,7 +132,7 @@ mod tests {
         let (mut cache, now) = (Cache::new(bounds()), Instant::now());
         for number in 0..100 {
             let ttl = Duration::from_millis(2000 + 10 * number as u64);
-            cache.keep(question(number), answer(Content::NoRecords), Some(ttl), now);
+            cache.keep(question(number), Ok(answer(Content::NoRecords)), Some(ttl), now);
             assert!(cache.entries.len() <= 16);
             assert!(cache.find(&question(number), now).is_some());
         }
@@ -144,7 +144,7 @@ mod tests {
     fn nothing_is_kept_where_nothing_may_be() {
         let none = CacheBounds { entries: 0, ..bounds() };
         let (mut cache, now) = (Cache::new(none), Instant::now());
-        cache.keep(question(0), answer(Content::NoRecords), Some(Duration::from_secs(5)), now);
+        cache.keep(question(0), Ok(answer(Content::NoRecords)), Some(Duration::from_secs(5)), now);
         assert!(cache.find(&question(0), now).is_none());
     }
 }

@@ -246,7 +246,7 @@ proptest! {
             },
             ..Rules::default()
         };
-        let is_ours = |host: u8| ours.contains(&host) || (host % 12 > 0 && our_addresses.contains(&host));
+        let is_ours = |host: u8| ours.contains(&host) || (!host.is_multiple_of(12) && our_addresses.contains(&host));
         let host_of = |text: &str| text[1..text.len() - ".example".len()].parse::<u8>().unwrap();
         let best_of_ours = records.iter().filter(|(_, text)| is_ours(host_of(text))).map(|(p, _)| *p).min();
 

@@ -1,53 +1,62 @@
-//! One name server, asked through hickory-resolver: UDP, over TCP where the reply is truncated. What hickory says becomes our own words here and
-//! nowhere else.
+//! One name server, asked through hickory: UDP, over TCP where the reply is truncated, validated where that is asked for. Aliases are followed
+//! here: hickory calls an answer bogus that ends at an absence behind an alias, and one that is expanded from a wildcard right above it.
 
-use std::{
-    fs,
-    net::{IpAddr, SocketAddr},
-    str::FromStr as _,
-    sync::Arc,
-    time::Duration,
-};
+mod reading;
+mod wildcard;
+
+use std::{fs, net::SocketAddr, str::FromStr as _, sync::Arc, time::Duration};
 
 use hickory_resolver::{
-    TokioResolver,
-    config::{ConnectionConfig, NameServerConfig, ResolveHosts, ResolverConfig},
-    lookup::Lookup,
-    net::{DnsError, NetError, NoRecords, runtime::TokioRuntimeProvider},
+    NameServerPool, PoolContext, TlsConfig,
+    config::{ConnectionConfig, NameServerConfig, ResolverOpts},
+    net::{
+        NetError,
+        dnssec::DnssecDnsHandle,
+        runtime::TokioRuntimeProvider,
+        xfer::{DnsHandle as _, FirstAnswer as _},
+    },
     proto::{
-        dnssec::{Proof, TrustAnchors},
-        op::ResponseCode,
-        rr::{Name, RData, Record, RecordType},
+        dnssec::TrustAnchors,
+        op::{DnsRequestOptions, DnsResponse, Query},
+        rr::{Name, RecordType},
     },
     system_conf::read_system_conf,
 };
 use tokio::time;
 
+use self::reading::{Read, read};
 use crate::{
-    answer::{Answer, Cause, Content, Exchanger, Kind, Question, Target},
-    name::HostName,
+    answer::{Answer, Cause, Kind, Question},
     settings::{Dnssec, Patience, SettingsError, TrustAnchor},
 };
 
-/// Records of one answer that are kept, the best ones of MX: a reply over TCP has room for thousands.
-const MOST_RECORDS: usize = 128;
-
-/// Aliases that are followed within an answer; hickory follows eight over several.
-const MOST_ALIASES: usize = 16;
+/// Questions that one question may become by aliases (RFC 1034 §3.6.2: chains are followed, loops are errors).
+const MOST_ALIASES: usize = 8;
 
 /// Replies that a validated answer may take one after the other, in times of one: keys and delegations are asked for on the way.
 const REPLIES_OF_PROOF: u32 = 4;
 
+/// Proofs that are remembered, of about 300 octets: keys and delegations of the zones in use. hickory's own bound is a million.
+const MOST_PROOFS: usize = 16_384;
+
 /// An answer and how long it may be kept, where that is known.
+#[derive(Debug, PartialEq, Eq)]
 pub(super) struct Found {
     pub(super) answer: Answer,
     pub(super) ttl: Option<Duration>,
 }
 
+type Pool = NameServerPool<TokioRuntimeProvider>;
+
 pub(super) struct Upstream {
     address: SocketAddr,
-    resolver: TokioResolver,
+    handle: Handle,
     patience: Duration,
+}
+
+enum Handle {
+    Plain(Pool),
+    Validating(DnssecDnsHandle<Pool>),
 }
 
 impl Upstream {
@@ -61,22 +70,20 @@ impl Upstream {
             connection.port = address.port();
         }
         let server = NameServerConfig::new(address.ip(), true, connections);
-        let config = ResolverConfig::from_parts(None, Vec::new(), vec![server]);
-        let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        let options = builder.options_mut();
+        let mut options = ResolverOpts::default();
         options.timeout = patience.reply;
-        options.attempts = 0; // after the first: rounds are ours, over all name servers
-        options.cache_size = 0; // ours: see `cache`
-        options.use_hosts_file = ResolveHosts::Never;
-        options.preserve_intermediates = true; // aliases, for their proofs and their TTL
-        if let Some(anchor) = anchor {
-            options.validate = true;
-            builder = builder.with_trust_anchor(Arc::clone(anchor));
-        }
-        let resolver = builder.build().map_err(|error| SettingsError::Library(Box::new(error)))?;
+        let tls = TlsConfig::new().map_err(|error| SettingsError::Library(Box::new(error)))?;
+        let context = Arc::new(PoolContext::new(options, tls));
+        let pool = Pool::from_config([server], context, TokioRuntimeProvider::default());
         // Twice: over UDP, then over TCP.
-        let times = if anchor.is_some() { 2 * REPLIES_OF_PROOF } else { 2 };
-        Ok(Self { address, resolver, patience: patience.reply * times })
+        let (handle, replies) = match anchor {
+            None => (Handle::Plain(pool), 2),
+            Some(anchor) => {
+                let handle = DnssecDnsHandle::with_trust_anchor(pool, Arc::clone(anchor));
+                (Handle::Validating(handle.validation_cache_size(MOST_PROOFS)), 2 * REPLIES_OF_PROOF)
+            }
+        };
+        Ok(Self { address, handle, patience: patience.reply * replies })
     }
 
     pub(super) fn address(&self) -> SocketAddr {
@@ -84,21 +91,54 @@ impl Upstream {
     }
 
     pub(super) async fn ask(&self, question: &Question) -> Result<Found, Cause> {
+        time::timeout(self.patience, self.follow(question)).await.unwrap_or(Err(Cause::TimedOut))
+    }
+
+    /// Asks, and asks for what the name is an alias of until it is none.
+    async fn follow(&self, question: &Question) -> Result<Found, Cause> {
         let mut name = Name::from_ascii(question.name.as_str()).map_err(|_| Cause::Malformed)?;
-        name.set_fqdn(true); // no search list
-        let lookup = self.resolver.lookup(name.clone(), record_type(question.kind));
-        match time::timeout(self.patience, lookup).await {
-            Ok(Ok(lookup)) => found(&name, question.kind, &lookup),
-            Ok(Err(error)) => absent(&error),
-            Err(_) => Err(Cause::TimedOut),
+        name.set_fqdn(true);
+        let validated = matches!(self.handle, Handle::Validating(_));
+        let (mut way_is_secure, mut way_ttl) = (true, None);
+        for _ in 0..MOST_ALIASES {
+            let response = self.send(Query::query(name.clone(), record_type(question.kind))).await;
+            match read(&name, question.kind, response, validated)? {
+                Read::Found(Found { answer, ttl }) => {
+                    let Answer { content, secure } = answer;
+                    let answer = Answer { content, secure: secure && way_is_secure };
+                    return Ok(Found { answer, ttl: lesser(ttl, way_ttl) });
+                }
+                Read::Alias { target, secure, ttl } => {
+                    way_is_secure &= secure;
+                    way_ttl = lesser(Some(ttl), way_ttl);
+                    name = target;
+                }
+            }
         }
+        Err(Cause::Malformed)
+    }
+
+    async fn send(&self, query: Query) -> Result<DnsResponse, NetError> {
+        let options = DnsRequestOptions::default();
+        match &self.handle {
+            Handle::Plain(pool) => pool.lookup(query, options).first_answer().await,
+            Handle::Validating(handle) => handle.lookup(query, options).first_answer().await,
+        }
+    }
+}
+
+/// What is known of the two; the lesser of both.
+fn lesser(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }
 
 /// The system's name servers.
 pub(super) fn of_system() -> Result<Vec<SocketAddr>, SettingsError> {
     let (config, _) = read_system_conf().map_err(|error| SettingsError::System(Box::new(error)))?;
-    Ok(config.name_servers().iter().map(|server| SocketAddr::new(server.ip, 53)).collect())
+    Ok(config.name_servers.iter().map(|server| SocketAddr::new(server.ip, 53)).collect())
 }
 
 /// The keys that validation starts from; none without validation.
@@ -128,111 +168,4 @@ fn record_type(kind: Kind) -> RecordType {
         Kind::A => RecordType::A,
         Kind::Aaaa => RecordType::AAAA,
     }
-}
-
-/// The records at the end of the aliases. hickory hands on whatever the answer section has.
-fn found(asked: &Name, kind: Kind, lookup: &Lookup) -> Result<Found, Cause> {
-    let (mut owner, mut chain) = (asked.clone(), Vec::new());
-    while let Some((alias, target)) = alias(&owner, lookup.answers())
-        && chain.len() < MOST_ALIASES
-    {
-        chain.push(alias);
-        owner = target;
-    }
-    let wanted = record_type(kind);
-    let records: Vec<&Record> = lookup
-        .answers()
-        .iter()
-        .filter(|record| record.name == owner && record.record_type() == wanted)
-        .collect();
-    let used = || chain.iter().chain(&records);
-    let ttl = used().map(|record| Duration::from_secs(record.ttl.into())).min();
-    let secure = used().all(|record| record.proof == Proof::Secure);
-    let content = match kind {
-        Kind::Mx => Content::Exchangers(exchangers(&records)),
-        Kind::A | Kind::Aaaa => Content::Addresses(addresses(&records)),
-    };
-    match &content {
-        Content::Exchangers(found) if found.is_empty() => Err(Cause::Malformed),
-        Content::Addresses(found) if found.is_empty() => Err(Cause::Malformed),
-        _ => Ok(Found { answer: Answer { content, secure }, ttl }),
-    }
-}
-
-fn alias<'a>(owner: &Name, records: &'a [Record]) -> Option<(&'a Record, Name)> {
-    records.iter().find_map(|record| match &record.data {
-        RData::CNAME(target) if record.name == *owner => Some((record, target.0.clone())),
-        _ => None,
-    })
-}
-
-fn exchangers(records: &[&Record]) -> Vec<Exchanger> {
-    let mut found: Vec<Exchanger> = records
-        .iter()
-        .filter_map(|record| match &record.data {
-            RData::MX(mx) => Some(Exchanger { preference: mx.preference, target: target(&mx.exchange) }),
-            _ => None,
-        })
-        .collect();
-    found.sort_by_key(|exchanger| exchanger.preference);
-    found.truncate(MOST_RECORDS);
-    found
-}
-
-fn target(name: &Name) -> Target {
-    if name.is_root() {
-        return Target::Nobody;
-    }
-    let text = name.to_ascii();
-    HostName::new(text.strip_suffix('.').unwrap_or(&text)).map_or(Target::Unusable, Target::Host)
-}
-
-fn addresses(records: &[&Record]) -> Vec<IpAddr> {
-    let address = |record: &&Record| match &record.data {
-        RData::A(address) => Some(IpAddr::V4(address.0)),
-        RData::AAAA(address) => Some(IpAddr::V6(address.0)),
-        _ => None,
-    };
-    records.iter().filter_map(address).take(MOST_RECORDS).collect()
-}
-
-/// An absence, or why there is no answer.
-fn absent(error: &NetError) -> Result<Found, Cause> {
-    match error {
-        NetError::Dns(DnsError::NoRecordsFound(none)) => no_records(none),
-        // An absence that is proven to be beyond proof (an opt-out, too many NSEC3 iterations) is an insecure one.
-        NetError::Dns(DnsError::Nsec { response, proof: Proof::Insecure, .. }) => {
-            let ttl = response.negative_ttl().map(|ttl| Duration::from_secs(ttl.into()));
-            absence(response.response_code, false, ttl)
-        }
-        NetError::Dns(DnsError::Nsec { .. } | DnsError::DnssecBogus) => Err(Cause::Bogus),
-        NetError::Dns(DnsError::ResponseCode(ResponseCode::ServFail)) => Err(Cause::ServerFailed),
-        NetError::Dns(DnsError::ResponseCode(_)) => Err(Cause::Refused),
-        NetError::Timeout => Err(Cause::TimedOut),
-        NetError::Io(_) | NetError::NoConnections | NetError::Busy => Err(Cause::Network),
-        _ => Err(Cause::Malformed),
-    }
-}
-
-fn no_records(none: &NoRecords) -> Result<Found, Cause> {
-    // A referral: this name server does not look further, so it knows nothing of the name.
-    if none.soa.is_none() && none.ns.is_some() {
-        return Err(Cause::Malformed);
-    }
-    // RFC 2308 §5: the lesser of the SOA's own TTL and its minimum
-    let ttl = none.soa.as_ref().map(|soa| Duration::from_secs(soa.ttl.min(soa.data.minimum).into()));
-    let authorities = none.authorities.as_deref().unwrap_or_default();
-    let mut proofs = authorities.iter().filter(|record| record.record_type() != RecordType::RRSIG);
-    let secure = !authorities.is_empty() && proofs.all(|record| record.proof == Proof::Secure);
-    absence(none.response_code, secure, ttl)
-}
-
-fn absence(code: ResponseCode, secure: bool, ttl: Option<Duration>) -> Result<Found, Cause> {
-    let content = match code {
-        ResponseCode::NXDomain => Content::NoSuchName,
-        ResponseCode::NoError => Content::NoRecords,
-        ResponseCode::ServFail => return Err(Cause::ServerFailed),
-        _ => return Err(Cause::Malformed),
-    };
-    Ok(Found { answer: Answer { content, secure }, ttl })
 }
