@@ -20,4 +20,4 @@ pub use plan::{
     MOST_HOSTS, Own, Plan, Rules, candidates, looked,
 };
 pub use resolver::Resolver;
-pub use settings::{CacheBounds, Dnssec, Patience, Settings, SettingsError, TrustAnchor};
+pub use settings::{CacheBounds, Cluster, Dnssec, Patience, Settings, SettingsError, TrustAnchor};

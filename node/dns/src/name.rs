@@ -39,6 +39,13 @@ impl HostName {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Whether it is a name in this domain, or the domain itself.
+    #[must_use]
+    pub fn is_below(&self, domain: &Self) -> bool {
+        let rest = self.0.strip_suffix(domain.as_str());
+        rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    }
 }
 
 impl fmt::Display for HostName {
@@ -112,6 +119,16 @@ mod tests {
             ("[IPv6:2001:db8::1]", "2001:db8::1"),
         ] {
             assert_eq!(text.parse(), Ok(Destination::Address(address.parse().unwrap())), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_below_its_domain_by_whole_labels() {
+        let name = |text: &str| HostName::new(text).unwrap();
+        for (text, below) in
+            [("b.example", true), ("a.b.example", true), ("ab.example", false), ("example", false)]
+        {
+            assert_eq!(name(text).is_below(&name("b.example")), below, "{text}");
         }
     }
 

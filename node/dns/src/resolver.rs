@@ -1,23 +1,22 @@
 //! Asks the name servers: the thin layer over hickory-resolver. It sends and receives over the network and keeps the cache; what answers mean
 //! for mail is decided in `plan`.
 
+mod servers;
 mod special;
+mod system;
 mod upstream;
 
 use std::{
     fmt,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
 
 use futures::{StreamExt as _, stream};
 use rand::Rng;
 use tokio::time;
-use upstream::{Found, Upstream};
 
+use self::{servers::Servers, upstream::Found};
 use crate::{
     answer::{Answer, Cause, Failure, Kind, Question},
     cache::Cache,
@@ -26,7 +25,7 @@ use crate::{
     plan::{
         self, Assembly, Candidate, Host, Looked, MOST_ADDRESSES_OF_HOST, Plan, Rules, candidates, looked,
     },
-    settings::{Patience, Settings, SettingsError},
+    settings::{Cluster, Patience, Settings, SettingsError},
 };
 
 /// Hosts of a domain that are looked up at the same time.
@@ -37,16 +36,16 @@ const AT_ONCE: usize = 4;
 pub struct Resolver(Arc<Shared>);
 
 struct Shared {
-    upstreams: Vec<Upstream>,
+    servers: Servers,
+    /// The cluster's domain, and who is asked for the names in it.
+    cluster: Option<(HostName, Servers)>,
     patience: Patience,
     cache: Mutex<Cache>,
-    /// The name server that answered last: the next question goes there first, so that a dead one costs its time once.
-    good: AtomicUsize,
 }
 
 impl fmt::Debug for Resolver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.upstreams.iter().map(Upstream::address)).finish()
+        self.0.servers.fmt(f)
     }
 }
 
@@ -55,21 +54,30 @@ type Answered = Result<Arc<Answer>, Failure>;
 impl Resolver {
     /// A resolver with an empty cache. It reads `resolv.conf` where no name server is given, and the trust anchor's file.
     pub fn new(settings: &Settings) -> Result<Self, SettingsError> {
-        let Settings { nameservers, dnssec, patience, cache } = settings;
+        let Settings { nameservers, dnssec, cluster, patience, cache } = settings;
         let system;
         let nameservers = if nameservers.is_empty() {
-            system = upstream::of_system()?;
+            system = system::nameservers()?;
             &system
         } else {
             nameservers
         };
         let anchor = upstream::anchor(dnssec)?;
-        let upstreams = nameservers
-            .iter()
-            .map(|address| Upstream::new(*address, anchor.as_ref(), *patience))
-            .collect::<Result<_, _>>()?;
-        let (cache, good) = (Mutex::new(Cache::new(cache.clone())), AtomicUsize::new(0));
-        Ok(Self(Arc::new(Shared { upstreams, patience: *patience, cache, good })))
+        let servers = Servers::new(nameservers, anchor.as_ref(), *patience)?;
+        let cluster = match cluster {
+            Some(Cluster { domain, nameservers }) => {
+                Some((domain.clone(), Servers::new(nameservers, None, *patience)?))
+            }
+            None => None,
+        };
+        let cache = Mutex::new(Cache::new(cache.clone()));
+        Ok(Self(Arc::new(Shared { servers, cluster, patience: *patience, cache })))
+    }
+
+    /// The cluster that this process runs in, as `resolv.conf` tells it: a search list that has `svc.DOMAIN`.
+    #[must_use]
+    pub fn cluster_of_system() -> Option<Cluster> {
+        system::cluster()
     }
 
     /// The hosts that take the mail of a domain (RFC 5321 §5.1), in the order to try them.
@@ -107,7 +115,7 @@ impl Resolver {
         assembly.finish(domain)
     }
 
-    /// The addresses of a host that is named with its port: no MX is asked for.
+    /// The addresses of a host that is named with its port: no MX is asked for. In a cluster `NAME.NAMESPACE.svc` is a service of it.
     pub async fn host(
         &self,
         host: &Destination,
@@ -121,7 +129,10 @@ impl Resolver {
             }
             Destination::Name(asked) => asked,
         };
-        let (four, six) = self.both_families(asked).await;
+        let (four, six) = match self.in_cluster(asked) {
+            Some(completed) => self.both_families(&completed).await,
+            None => self.both_families(asked).await,
+        };
         match from_answers(&four, &six, rules, rng) {
             Looked::Addresses { mut addresses, secure } => {
                 addresses.truncate(MOST_ADDRESSES_OF_HOST);
@@ -141,7 +152,11 @@ impl Resolver {
         if let Some(kept) = self.cache(|cache| cache.find(&question, Instant::now())) {
             return kept.map_err(failure);
         }
-        let found = time::timeout(self.0.patience.question, self.ask_upstreams(&question)).await;
+        let servers = match &self.0.cluster {
+            Some((domain, servers)) if question.name.is_below(domain) => servers,
+            _ => &self.0.servers,
+        };
+        let found = time::timeout(self.0.patience.question, servers.ask(&question)).await;
         let (kept, ttl) = match found.unwrap_or(Err(Cause::TimedOut)) {
             Ok(Found { answer, ttl }) => (Ok(Arc::new(answer)), ttl),
             Err(cause) => (Err(cause), None),
@@ -155,24 +170,12 @@ impl Resolver {
         tokio::join!(ask(Kind::A), ask(Kind::Aaaa))
     }
 
-    /// One name server after the other, until one of them answers. SERVFAIL of one says nothing of the next.
-    async fn ask_upstreams(&self, question: &Question) -> Result<Found, Cause> {
-        let Shared { upstreams, patience, good, .. } = &*self.0;
-        let first = good.load(Ordering::Relaxed);
-        let mut worst = Cause::TimedOut;
-        for _ in 0..patience.rounds.max(1) {
-            let places = (0..upstreams.len()).map(|place| (first + place) % upstreams.len());
-            for (place, upstream) in places.filter_map(|place| Some((place, upstreams.get(place)?))) {
-                match upstream.ask(question).await {
-                    Ok(found) => {
-                        good.store(place, Ordering::Relaxed);
-                        return Ok(found);
-                    }
-                    Err(cause) => worst = worst.max(cause),
-                }
-            }
-        }
-        Err(worst)
+    /// The whole name of a host that ends with `.svc`, where there is a cluster. No other name is completed: a search list would let
+    /// whoever has a name in it take another's mail.
+    fn in_cluster(&self, host: &HostName) -> Option<HostName> {
+        let (domain, _) = self.0.cluster.as_ref()?;
+        let is_service = host.as_str().rsplit('.').next() == Some("svc");
+        if is_service { HostName::new(&format!("{host}.{domain}")).ok() } else { None }
     }
 
     fn cache<T>(&self, with: impl FnOnce(&mut Cache) -> T) -> T {

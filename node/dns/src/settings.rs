@@ -2,6 +2,8 @@
 
 use std::{net::SocketAddr, ops::RangeInclusive, path::PathBuf, time::Duration};
 
+use crate::name::HostName;
+
 /// Settings of a resolver. Another resolver is made where they change.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
@@ -9,10 +11,21 @@ pub struct Settings {
     pub nameservers: Vec<SocketAddr>,
     /// Whether answers are validated.
     pub dnssec: Dnssec,
+    /// The cluster that the gateway runs in.
+    pub cluster: Option<Cluster>,
     /// How long to wait.
     pub patience: Patience,
     /// How long to remember.
     pub cache: CacheBounds,
+}
+
+/// A cluster's own names. They are asked of its own name servers and never validated: no chain of signatures leads to them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cluster {
+    /// What its names end with: `cluster.local`. Hosts that end with `.svc` are completed with it.
+    pub domain: HostName,
+    /// Its name servers.
+    pub nameservers: Vec<SocketAddr>,
 }
 
 /// Whether answers are validated.

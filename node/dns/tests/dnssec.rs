@@ -9,7 +9,8 @@
 )]
 
 use posthouse_dns::{
-    Cause, Content, Dnssec, Kind, Patience, Question, Resolver, Rules, Settings, SettingsError, TrustAnchor,
+    Cause, Cluster, Content, Dnssec, Kind, Patience, Question, Resolver, Rules, Settings, SettingsError,
+    TrustAnchor,
 };
 use posthouse_tests::{
     peers::named::{Holds, Named, Signed, Zone},
@@ -177,6 +178,35 @@ async fn a_proven_absence_is_kept() {
         let asked = named.asked(name, "AAAA").unwrap();
         assert!((1..=3).contains(&asked), "{name}: {asked}\n{}", named.log());
     }
+}
+
+#[tokio::test]
+async fn the_names_of_a_cluster_are_asked_of_its_own_name_servers_and_not_validated() {
+    let (named, key) = root();
+    let zone = Zone::new("cluster.local", "dovecot.mail.svc A 10.0.0.1");
+    let cluster_dns = Named::start(&[zone]).unwrap();
+    let cluster =
+        Cluster { domain: "cluster.local".parse().unwrap(), nameservers: vec![cluster_dns.address()] };
+    let dnssec = Dnssec::Validate(TrustAnchor::Keys(key));
+    let settings = Settings {
+        nameservers: vec![named.address()],
+        dnssec,
+        cluster: Some(cluster),
+        patience: Patience { reply: SOON, rounds: 1, question: SOON, plan: SOON },
+        ..Settings::default()
+    };
+    let resolver = Resolver::new(&settings).unwrap();
+    let mut rng = StdRng::seed_from_u64(0);
+    for name in ["dovecot.mail.svc", "dovecot.mail.svc.cluster.local"] {
+        let host = resolver.host(&name.parse().unwrap(), &Rules::default(), &mut rng).await.unwrap();
+        assert_eq!((host.name.to_string().as_str(), host.secure), (name, false));
+        assert_eq!(host.addresses, [std::net::IpAddr::from([10, 0, 0, 1])]);
+    }
+    // A domain that mail is for is not completed, and everything else goes where it went before.
+    let nowhere =
+        resolver.mail_hosts(&"dovecot.mail.svc".parse().unwrap(), &Rules::default(), &mut rng).await;
+    assert_eq!(nowhere.unwrap_err().category(), "no_such_domain");
+    assert!(resolver.ask(question("mx.signed", Kind::A)).await.unwrap().secure);
 }
 
 #[test]

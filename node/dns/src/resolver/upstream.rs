@@ -20,7 +20,6 @@ use hickory_resolver::{
         op::{DnsRequestOptions, DnsResponse, Query},
         rr::{Name, RecordType},
     },
-    system_conf::read_system_conf,
 };
 use tokio::time;
 
@@ -133,12 +132,6 @@ fn lesser(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),
     }
-}
-
-/// The system's name servers.
-pub(super) fn of_system() -> Result<Vec<SocketAddr>, SettingsError> {
-    let (config, _) = read_system_conf().map_err(|error| SettingsError::System(Box::new(error)))?;
-    Ok(config.name_servers.iter().map(|server| SocketAddr::new(server.ip, 53)).collect())
 }
 
 /// The keys that validation starts from; none without validation.
