@@ -164,6 +164,19 @@ async fn a_domain_without_hosts_says_why_and_whether_for_good() {
 }
 
 #[tokio::test]
+async fn a_task_of_its_own_may_ask() {
+    let named = example();
+    let resolver = resolver(&[named.address()]);
+    let task = tokio::spawn(async move {
+        let mut rng = rng();
+        let plan = resolver.mail_hosts(&to("mail.example.com"), &rules(), &mut rng).await?;
+        let host = resolver.host(&to("a.example.com"), &rules(), &mut rng).await?;
+        Ok::<_, NoHosts>((plan, host))
+    });
+    assert!(task.await.unwrap().is_ok());
+}
+
+#[tokio::test]
 async fn a_host_whose_addresses_are_not_known_now_is_for_later() {
     let named = example();
     let plan = hosts(&resolver(&[named.address()]), "later.example.com").await.unwrap();
