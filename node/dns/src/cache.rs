@@ -1,7 +1,7 @@
 //! Answers kept for as long as their TTL says, within bounds. Pure: time is a parameter.
 //!
 //! hickory's own cache is switched off: under validation it forgets how long an absence may be kept, it keeps whole messages, signatures
-//! and all, and it keeps no failures (decision 0009).
+//! and all, and it keeps no failures (decision 0010).
 
 use std::{
     collections::HashMap,

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
-use posthouse_model::{Domain, LocalPart, Mailbox, ParseAddressError};
+use posthouse_model::{Domain, LocalPart, Mailbox};
 
 use crate::reason::Reason;
 
