@@ -4,7 +4,8 @@
 //! No I/O, no clock. The driver's loop:
 //!
 //! ```
-//! use posthouse_smtp::client::{Event, Session, Settings, Transaction};
+//! use posthouse_model::Mailbox;
+//! use posthouse_smtp::client::{Event, Recipient, Session, Settings, Transaction};
 //!
 //! # fn drive(mut from_network: impl Iterator<Item = Vec<u8>>, to_network: &mut Vec<u8>, transaction: Transaction) {
 //! let mut session = Session::new(Settings::smtp("mail.example.com".parse().unwrap()));
@@ -40,24 +41,29 @@
 //!     }
 //! }
 //! # }
-//! # let transaction = Transaction::new("<>".parse().unwrap(), vec!["b@example.net".parse().unwrap()], 15);
+//! # let transaction = Transaction::new("<>".parse().unwrap(), vec![Recipient::from("b@example.net".parse::<Mailbox>().unwrap())], 15);
 //! # let mut out = Vec::new();
 //! # let replies = ["220 a\r\n", "250 a\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n", "250 ok\r\n", "221 bye\r\n"];
 //! # drive(replies.iter().map(|r| r.as_bytes().to_vec()), &mut out, transaction);
 //! # assert!(String::from_utf8(out).unwrap().ends_with("DATA\r\nSubject: hi\r\n\r\n..\r\n.\r\nQUIT\r\n"));
 //! ```
 
+mod budget;
 mod content;
 mod envelope;
 mod event;
 mod extensions;
 mod flight;
 mod hello;
+mod limits;
+mod plan;
+mod refusals;
 mod replies;
 mod settings;
 mod state;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 use std::mem;
 
@@ -66,8 +72,9 @@ use posthouse_model::{Reply, ReplyCode};
 pub use self::{
     event::{Cause, Closed, Delivery, Event, Loss, Origin, ProtocolError, Refusal, Stage, Wait},
     extensions::{Extensions, SizeLimit},
-    flight::Transaction,
+    limits::Limits,
     settings::{EightBit, Protocol, Settings},
+    transaction::{Body, Recipient, Transaction, Utf8},
 };
 use self::{
     flight::Flight,
@@ -145,8 +152,9 @@ impl Session {
         self.core.output.written(length);
     }
 
-    /// Starts a transaction; [`Event::Ready`] allows it. A message that the peer cannot take is refused without sending anything. On a session
-    /// that is not ready (the peer may have gone since) all recipients are lost at once.
+    /// Starts a transaction; [`Event::Ready`] allows it. A message, or a recipient, that the peer cannot take is refused without asking; recipients
+    /// above what it takes at once are [`Delivery::NotTried`]. On a session that is not ready (the peer may have gone since) all recipients are lost
+    /// at once.
     pub fn begin(&mut self, transaction: Transaction) {
         self.hear(); // the peer may have said 421 meanwhile
         let mut flight = Flight::new(transaction);
@@ -248,6 +256,13 @@ impl Session {
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
+    }
+
+    /// Whether the peer takes no other transaction in this session, by its limits (RFC 9422). Such a session says QUIT by itself instead of
+    /// [`Event::Ready`].
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.core.budget.is_spent(&self.core.extensions.limits)
     }
 
     /// Whether a transaction may begin.
@@ -364,11 +379,12 @@ impl Session {
 
 impl Ready {
     fn begin(self, core: &mut Core, mut flight: Flight) -> State {
-        if let Some(refusal) = flight.refused_locally(core) {
+        if let Err(refusal) = flight.prepare(core) {
             flight.settle_rest(&Delivery::Refused(refusal));
+        }
+        if flight.next_open(0).is_none() {
             core.finish(flight);
-            core.events.push_back(Event::Ready);
-            return State::Ready(self);
+            return Self::announce(core, self.reset_due);
         }
         self.send(core, flight)
     }

@@ -81,7 +81,7 @@ impl Final {
         reply: Reply,
     ) -> Result<State, Closed> {
         let delivery = match reply.severity() {
-            Severity::Completed => Delivery::Accepted(reply),
+            Severity::Completed => Delivery::Accepted { reply, dsn: self.flight.plan.dsn },
             Severity::Transient | Severity::Permanent => {
                 Delivery::Refused(Refusal { stage: Stage::FinalDot, reply, origin: Origin::Remote })
             }

@@ -65,18 +65,12 @@ impl Envelope {
                 Next::Mail
             }
             Next::Mail => {
-                let command = self.mail(core);
+                let command = self.flight.plan.mail(&self.flight.transaction, &core.extensions);
                 core.command(&command, Expected::Mail);
+                core.budget.mail_said();
                 Next::Rcpt(0)
             }
-            Next::Rcpt(place) => match self.flight.transaction.recipients.get(place) {
-                Some(recipient) => {
-                    let command = format!("RCPT TO:<{recipient}>\r\n");
-                    core.command(&command, Expected::Rcpt(place));
-                    Next::Rcpt(place + 1)
-                }
-                None => Next::Data,
-            },
+            Next::Rcpt(from) => self.say_rcpt(core, from),
             Next::Data => {
                 // Recipients without an outcome are accepted ones, or ones whose reply is still on its way.
                 if self.flight.open().next().is_some() {
@@ -88,14 +82,17 @@ impl Envelope {
         };
     }
 
-    fn mail(&self, core: &Core) -> String {
-        let transaction = &self.flight.transaction;
-        // RFC 1870 §5
-        let size = core.extensions.size.map(|_| format!(" SIZE={}", transaction.size)).unwrap_or_default();
-        // RFC 6152 §2: only what was offered, and only where it is needed
-        let body =
-            if transaction.eight_bit && core.extensions.eight_bit_mime { " BODY=8BITMIME" } else { "" };
-        format!("MAIL FROM:{}{size}{body}\r\n", transaction.reverse_path)
+    /// Names the next recipient that has no outcome yet: some were settled before the first command.
+    fn say_rcpt(&self, core: &mut Core, from: usize) -> Next {
+        let place = self.flight.next_open(from);
+        let Some((place, recipient)) =
+            place.and_then(|place| Some((place, self.flight.transaction.recipients.get(place)?)))
+        else {
+            return Next::Data;
+        };
+        let command = self.flight.plan.rcpt(recipient);
+        core.command(&command, Expected::Rcpt(place));
+        Next::Rcpt(place + 1)
     }
 
     pub(super) fn reply(

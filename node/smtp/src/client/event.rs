@@ -21,14 +21,23 @@ pub enum Event {
 /// What became of one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// The peer took the responsibility, by this reply.
-    Accepted(Reply),
+    /// The peer took the responsibility.
+    Accepted {
+        /// By this reply.
+        reply: Reply,
+        /// It knows DSN, so it has also taken over what the sender asked to be told (RFC 3461 §5.2.1). If not, and the sender asked for SUCCESS, a
+        /// "relayed" DSN is due from this side (§5.2.2 (b)).
+        dsn: bool,
+    },
     /// The peer, or this side without asking the peer, said no.
     Refused(Refusal),
     /// The connection ended before there was an outcome.
     Lost(Loss),
     /// The driver gave up before the final dot.
     Aborted,
+    /// The recipient was not named to the peer, which takes no more of them at once (RFC 9422): send to it in another transaction. That is no failed
+    /// attempt. If it is so for all recipients, the session has ended, and a new one takes them.
+    NotTried,
 }
 
 /// A refusal.

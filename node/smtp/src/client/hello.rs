@@ -51,7 +51,8 @@ impl Hello {
             Said::Helo => "HELO",
             Said::Lhlo => "LHLO",
         };
-        let command = format!("{verb} {}\r\n", core.settings.hello);
+        // RFC 6531 §3.7.1: SMTPUTF8 is not known to be there yet, so the name is in A-labels.
+        let command = format!("{verb} {}\r\n", core.settings.hello.as_str());
         core.command(&command, Expected::Hello);
         State::Hello(Self { said })
     }

@@ -11,13 +11,14 @@ pub enum Protocol {
     Lmtp,
 }
 
-/// What to do with 8-bit content when the peer lacks 8BITMIME (RFC 6152 §3).
+/// What to do with content that was declared to be 8-bit when the peer lacks 8BITMIME (RFC 6152 §3). Content is never altered; and what was not
+/// declared passes as it is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum EightBit {
-    /// Send it as it is: content is never altered, and practically every peer takes it.
-    #[default]
+    /// Send it as it is, against the RFC: practically every peer takes it.
     Send,
     /// Refuse it locally: 554 5.6.3.
+    #[default]
     Refuse,
 }
 

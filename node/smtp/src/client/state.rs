@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 
 use super::{
     Event, Extensions, Settings, Stage, Wait,
+    budget::Budget,
     content::{ContentDue, Final, Sending},
     envelope::Envelope,
     flight::Flight,
@@ -72,10 +73,14 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    /// Says that the session is ready.
+    /// Says that the session is ready; or QUIT, if the peer takes no more in this session.
     pub(super) fn announce(core: &mut Core, reset_due: bool) -> State {
+        let ready = Self { reset_due };
+        if core.budget.is_spent(&core.extensions.limits) {
+            return ready.quit(core);
+        }
         core.events.push_back(Event::Ready);
-        State::Ready(Self { reset_due })
+        State::Ready(ready)
     }
 
     pub(super) fn send(self, core: &mut Core, flight: Flight) -> State {
@@ -134,6 +139,7 @@ pub(super) struct Core {
     pub(super) expected: VecDeque<(Expected, u64)>,
     pub(super) events: VecDeque<Event>,
     pub(super) extensions: Extensions,
+    pub(super) budget: Budget,
 }
 
 impl Core {
@@ -144,6 +150,7 @@ impl Core {
             expected: VecDeque::from([(Expected::Greeting, 0)]),
             events: VecDeque::new(),
             extensions: Extensions::default(),
+            budget: Budget::default(),
         }
     }
 

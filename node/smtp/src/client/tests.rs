@@ -23,6 +23,10 @@ fn each_wait_is_as_long_as_the_rfc_says() {
     assert_eq!(Wait::Nothing.timeout(), None);
 }
 
+fn recipient(address: &str) -> Recipient {
+    address.parse::<posthouse_model::Mailbox>().unwrap().into()
+}
+
 /// What a session tells when a peer says `replies`, cut in pieces, each as soon as everything before it was written.
 fn against(replies: &[u8], piece: usize) -> Vec<Event> {
     let mut session = Session::new(Settings::smtp("h.example".parse().unwrap()));
@@ -35,7 +39,7 @@ fn against(replies: &[u8], piece: usize) -> Vec<Event> {
                 match event {
                     Event::Ready if work > 0 => {
                         work -= 1;
-                        let recipients = vec!["a@b".parse().unwrap(), "c@d".parse().unwrap()];
+                        let recipients = ["a@b", "c@d"].map(recipient).to_vec();
                         session.begin(Transaction::new("<>".parse().unwrap(), recipients, 3));
                     }
                     Event::Ready => session.quit(),
@@ -116,11 +120,7 @@ fn carry(content: &[u8], piece: usize) -> Vec<u8> {
                 Event::Ready if delivered => client.quit(),
                 Event::Ready => {
                     let size = content.len() as u64;
-                    client.begin(Transaction::new(
-                        "<a@b>".parse().unwrap(),
-                        vec!["c@d".parse().unwrap()],
-                        size,
-                    ));
+                    client.begin(Transaction::new("<a@b>".parse().unwrap(), vec![recipient("c@d")], size));
                 }
                 Event::ContentDue => {
                     client.begin_content();
@@ -128,7 +128,7 @@ fn carry(content: &[u8], piece: usize) -> Vec<u8> {
                     client.finish_content();
                 }
                 Event::Finished(deliveries) => {
-                    assert!(matches!(deliveries.as_slice(), [Delivery::Accepted(_)]), "{deliveries:?}");
+                    assert!(matches!(deliveries.as_slice(), [Delivery::Accepted { .. }]), "{deliveries:?}");
                     delivered = true;
                 }
                 Event::Closed(closed) => assert_eq!(closed, Closed::Quit),

@@ -1,16 +1,18 @@
 //! Plays the server against the client session.
 //!
-//! Directives: `lmtp`, `refuse-8bit` change the settings before the greeting; `again` starts another session with the default settings; `from PATH`,
-//! `to MAILBOX` (any number), `size N`, `8bit`, `content TEXT` make up the next transaction, `send` begins it (size defaults to that of the
-//! content); `abort-content`, `abort-dot` give it up just before its first octet or its final dot; `pause-dot` leaves the final dot out until `dot`;
-//! `premature TEXT` arrives before what the session has to say was written, `unheard TEXT` is not looked at yet; `quit`, `lost`, `timeout` happen;
-//! `waits KIND` says which timer runs; `open` and `over` say whether the session is.
+//! Directives: `lmtp`, `send-8bit` change the settings before the greeting; `again` starts another session with the default settings; `from PATH`,
+//! `to MAILBOX [NOTIFY=…] [ORCPT=…]` (any number), `size N`, `8bit`, `binary`, `utf8 addresses|headers`, `ret RET`, `envid ENVID`, `content TEXT` make
+//! up the next transaction, `send` begins it (size defaults to that of the content); `abort-content`, `abort-dot` give it up just before its first
+//! octet or its final dot; `pause-dot` leaves the final dot out until `dot`; `premature TEXT` arrives before what the session has to say was
+//! written, `unheard TEXT` is not looked at yet; `quit`, `lost`, `timeout` happen; `waits KIND` says which timer runs; `open`, `over` and `spent` say
+//! what the session is.
 
 use std::{collections::VecDeque, fmt::Write as _};
 
-use posthouse_model::Reply;
+use posthouse_model::{Mailbox, Reply};
 use posthouse_smtp::client::{
-    Cause, Closed, Delivery, EightBit, Event, Loss, Origin, Refusal, Session, Settings, Transaction,
+    Body, Cause, Closed, Delivery, EightBit, Event, Loss, Origin, Recipient, Refusal, Session, Settings,
+    Transaction, Utf8,
 };
 
 use crate::transcript::{Cut, Side, Step, Transcript, expect, octets, unescape};
@@ -142,15 +144,30 @@ impl Play {
         match words {
             ["whole"] => {}
             ["lmtp"] => self.settings = Settings::lmtp("mail.example.com".parse().unwrap()),
-            ["refuse-8bit"] => self.settings.eight_bit = EightBit::Refuse,
+            ["send-8bit"] => self.settings.eight_bit = EightBit::Send,
             ["again"] => {
                 self.end();
                 *self = Self::new();
             }
             ["from", path] => self.transaction.reverse_path = path.parse().unwrap(),
-            ["to", mailbox] => self.transaction.recipients.push(mailbox.parse().unwrap()),
+            ["to", mailbox, parameters @ ..] => {
+                let mut recipient = Recipient::from(mailbox.parse::<Mailbox>().unwrap());
+                for parameter in parameters {
+                    match parameter.split_once('=').unwrap() {
+                        ("NOTIFY", value) => recipient.notify = value.parse().unwrap(),
+                        ("ORCPT", value) => recipient.original = Some(value.parse().unwrap()),
+                        other => panic!("{place}: what is {other:?}?"),
+                    }
+                }
+                self.transaction.recipients.push(recipient);
+            }
             ["size", number] => self.size = Some(number.parse().unwrap()),
-            ["8bit"] => self.transaction.eight_bit = true,
+            ["8bit"] => self.transaction.body = Body::EightBit,
+            ["binary"] => self.transaction.body = Body::Binary,
+            ["utf8", "addresses"] => self.transaction.utf8 = Utf8::Addresses,
+            ["utf8", "headers"] => self.transaction.utf8 = Utf8::Headers,
+            ["ret", ret] => self.transaction.ret = Some(ret.parse().unwrap()),
+            ["envid", envid] => self.transaction.envid = Some(envid.parse().unwrap()),
             ["content", text @ ..] => self.content = unescape(&text.join(" ")),
             ["send"] => {
                 self.transaction.size = self.size.take().unwrap_or(self.content.len() as u64);
@@ -181,6 +198,7 @@ impl Play {
             }
             ["waits", what] => assert_eq!(format!("{:?}", self.session().wait()), *what, "{place}"),
             ["open"] => assert!(!self.session().is_closed(), "{place}"),
+            ["spent"] => assert!(self.session().is_spent(), "{place}"),
             ["over"] => {
                 self.pump();
                 assert!(self.session().is_closed(), "{place}");
@@ -192,7 +210,9 @@ impl Play {
 
 fn describe_delivery(delivery: &Delivery) -> String {
     match delivery {
-        Delivery::Accepted(reply) => format!("accepted {}", one_line(reply)),
+        Delivery::Accepted { reply, dsn: false } => format!("accepted {}", one_line(reply)),
+        Delivery::Accepted { reply, dsn: true } => format!("accepted with DSN {}", one_line(reply)),
+        Delivery::NotTried => "not tried".to_owned(),
         Delivery::Refused(refusal) => format!("refused {}", describe_refusal(refusal)),
         Delivery::Lost(loss) => format!("lost {}", describe_loss(*loss)),
         Delivery::Aborted => "aborted".to_owned(),

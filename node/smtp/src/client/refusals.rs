@@ -1,0 +1,52 @@
+//! What this side says in place of the peer, one named constructor each: code, enhanced status (RFC 3463, registry RFC 5248) and the section that
+//! says so.
+
+use posthouse_model::{EnhancedStatus, Reply, ReplyCode};
+
+use super::{Origin, Refusal, Stage};
+
+/// 552 5.3.4, larger than SIZE allows: RFC 1870 §6: do not even ask.
+pub(super) fn too_large() -> Refusal {
+    refusal(
+        Stage::Mail,
+        ReplyCode::TOO_MUCH,
+        EnhancedStatus::permanent(3, 4),
+        "larger than the next hop takes",
+    )
+}
+
+/// 554 5.6.3, the peer lacks 8BITMIME: RFC 6152 §3.
+pub(super) fn needs_eight_bit_mime() -> Refusal {
+    let status = EnhancedStatus::permanent(6, 3);
+    refusal(Stage::Mail, ReplyCode::FAILED, status, "the next hop takes no 8-bit content")
+}
+
+/// 554 5.6.1, the peer lacks BINARYMIME or CHUNKING: RFC 3030 §3: binary content must not be sent then, under any circumstances.
+pub(super) fn needs_binary_mime() -> Refusal {
+    let status = EnhancedStatus::permanent(6, 1);
+    refusal(Stage::Mail, ReplyCode::FAILED, status, "the next hop takes no binary content")
+}
+
+/// 554 5.6.9, a header in UTF-8 and a peer without SMTPUTF8: RFC 6531 §3.2, §3.5.
+pub(super) fn needs_smtp_utf8() -> Refusal {
+    let status = EnhancedStatus::permanent(6, 9);
+    refusal(Stage::Mail, ReplyCode::FAILED, status, "the next hop takes no header fields in UTF-8")
+}
+
+/// 550 5.6.7, a sender that has no form in ASCII: RFC 6531 §3.5.
+pub(super) fn sender_beyond_ascii() -> Refusal {
+    let status = EnhancedStatus::permanent(6, 7);
+    let text = "the next hop takes no sender's address beyond ASCII";
+    refusal(Stage::Mail, ReplyCode::MAILBOX_UNAVAILABLE, status, text)
+}
+
+/// 553 5.6.7, a recipient that has no form in ASCII: RFC 6531 §3.5.
+pub(super) fn recipient_beyond_ascii() -> Refusal {
+    let status = EnhancedStatus::permanent(6, 7);
+    let text = "the next hop takes no recipient's address beyond ASCII";
+    refusal(Stage::Rcpt, ReplyCode::NAME_NOT_ALLOWED, status, text)
+}
+
+fn refusal(stage: Stage, code: ReplyCode, status: EnhancedStatus, text: &str) -> Refusal {
+    Refusal { stage, reply: Reply::new(code, Some(status), text), origin: Origin::Local }
+}
