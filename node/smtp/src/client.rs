@@ -23,6 +23,7 @@
 //!                 for piece in [b"Subject: hi\r\n".as_slice(), b"\r\n.\r\n"] {
 //!                     session.content(piece); // the node writes `output()` out after each piece, and looks for events: a reply may come early
 //!                 }
+//!                 // For binary content: write and read while `session.is_held()`, before each piece and before the end.
 //!                 // Before the final dot: is the lease still good?
 //!                 session.finish_content();
 //!             }
@@ -49,6 +50,7 @@
 //! ```
 
 mod budget;
+mod chunks;
 mod content;
 mod envelope;
 mod event;
@@ -69,17 +71,18 @@ use std::mem;
 
 use posthouse_model::{Reply, ReplyCode};
 
+use self::{
+    chunks::Chunks,
+    flight::Flight,
+    replies::ReplyReader,
+    state::{Core, Expected, Ready, State},
+};
 pub use self::{
     event::{Cause, Closed, Delivery, Event, Loss, Origin, ProtocolError, Refusal, Stage, Wait},
     extensions::{Extensions, SizeLimit},
     limits::Limits,
     settings::{EightBit, Protocol, Settings},
     transaction::{Body, Recipient, Transaction, Utf8},
-};
-use self::{
-    flight::Flight,
-    replies::ReplyReader,
-    state::{Core, Expected, Ready, State},
 };
 use crate::buffer::Input;
 
@@ -178,25 +181,35 @@ impl Session {
     /// Lets the content begin; [`Event::ContentDue`] asks for it. Call it only while the lease is good: from here on an attempt may be a duplicate.
     pub fn begin_content(&mut self) {
         self.state = match mem::take(&mut self.state) {
-            State::ContentDue(due) => State::Sending(due.begin()),
+            State::ContentDue(due) => due.begin(),
             other => other,
         };
     }
 
-    /// Sends the next piece of content, as it is stored: dots are stuffed here. Nothing happens if the peer has ended the transaction by now: the
-    /// next event says so.
+    /// Sends the next piece of content, as it is stored: dots are stuffed here, or it becomes a chunk ([`Body::Binary`]). Nothing happens if the peer
+    /// has ended the transaction by now: the next event says so. Not while it [is held](Self::is_held).
     pub fn content(&mut self, piece: &[u8]) {
         self.hear();
-        if let State::Sending(sending) = &mut self.state {
-            sending.content(&mut self.core, piece);
+        match &mut self.state {
+            State::Sending(sending) => sending.content(&mut self.core, piece),
+            State::Chunks(chunks) => chunks.content(&mut self.core, piece),
+            _ => {}
         }
     }
 
-    /// Sends the final dot. Call it only while the lease is good: from here on the peer may deliver.
+    /// Whether the peer must answer chunks before the next piece of content, or its end: write, and read for at most as long as
+    /// [`wait`](Self::wait) says, until it is not so. Never where the content goes by DATA.
+    pub fn is_held(&mut self) -> bool {
+        self.hear();
+        matches!(self.state, State::Chunks(_)) && Chunks::is_held(&self.core)
+    }
+
+    /// Sends the final dot, or the last chunk. Call it only while the lease is good: from here on the peer may deliver.
     pub fn finish_content(&mut self) {
         self.hear();
         self.state = match mem::take(&mut self.state) {
             State::Sending(sending) => State::Final(sending.finish(&mut self.core)),
+            State::Chunks(chunks) => State::Final(chunks.finish(&mut self.core)),
             other => other,
         };
     }
@@ -208,6 +221,8 @@ impl Session {
             State::Envelope(envelope) => envelope.into_flight(),
             State::ContentDue(due) => due.into_flight(),
             State::Sending(sending) => sending.into_flight(),
+            State::Chunks(chunks) => chunks.into_flight(),
+            State::Spoiled(spoiled) => spoiled.into_flight(),
             other => {
                 self.state = other;
                 return;
@@ -277,6 +292,7 @@ impl Session {
         match (&self.state, self.core.expected.front()) {
             (State::Ready(_) | State::ContentDue(_) | State::Closed, _) => Wait::Nothing,
             (State::Sending(_), _) => Wait::ContentBlock,
+            (State::Chunks(_), _) if !Chunks::is_held(&self.core) => Wait::ContentBlock,
             (_, Some((expected, _))) => expected.wait(),
             (_, None) => Wait::Nothing,
         }
@@ -311,7 +327,8 @@ impl Session {
         let expected = match self.core.expected.front() {
             // A reply to what was not even written is not a reply to it: the peer is out of step, or somebody else talks.
             Some((_, position)) if *position > self.core.output.written_position() => {
-                if matches!(self.state, State::Final(_)) && !reply.is_positive() {
+                let in_content = matches!(self.state, State::Chunks(_) | State::Spoiled(_) | State::Final(_));
+                if in_content && !reply.is_positive() {
                     // The peer has refused the content before it has seen its end: no different from a reply in the middle of it.
                     return self.unexpected(reply, None);
                 }
@@ -330,6 +347,8 @@ impl Session {
             State::Greeting(greeting) => greeting.reply(core, reply),
             State::Hello(hello) => hello.reply(core, reply),
             State::Envelope(envelope) => envelope.reply(core, expected, reply),
+            State::Chunks(chunks) => chunks.reply(core, reply),
+            State::Spoiled(spoiled) => Ok(spoiled.reply(core)),
             State::Final(last) => last.reply(core, expected, reply),
             State::Quitting(_) => Err(Closed::Quit),
             other => Ok(other),
@@ -387,5 +406,15 @@ impl Ready {
             return Self::announce(core, self.reset_due);
         }
         self.send(core, flight)
+    }
+}
+
+impl Closed {
+    /// The peer has broken the protocol in the middle of a transaction, which ends with that.
+    fn broken(core: &mut Core, mut flight: Flight, stage: Stage, error: ProtocolError) -> Self {
+        let loss = Loss { stage, cause: Cause::Protocol(error), final_dot_sent: stage == Stage::FinalDot };
+        flight.settle_rest(&Delivery::Lost(loss));
+        core.finish(flight);
+        Self::Lost(loss)
     }
 }

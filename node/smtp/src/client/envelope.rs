@@ -3,7 +3,7 @@
 use posthouse_model::{Reply, Severity};
 
 use super::{
-    Cause, Closed, Delivery, Loss, Origin, Protocol, ProtocolError, Refusal, Stage,
+    Closed, Delivery, Origin, Protocol, ProtocolError, Refusal, Stage,
     content::{ContentDue, Final},
     flight::Flight,
     state::{Core, Expected, Ready, State},
@@ -51,6 +51,10 @@ impl Envelope {
             self.say_next(core);
         }
         if core.expected.is_empty() {
+            if self.flight.plan.chunks && self.flight.next_open(0).is_some() {
+                // RFC 3030 §2: no command comes before the first chunk, and that only when all replies are in.
+                return ContentDue::announce(core, self.flight);
+            }
             let reset_due = self.open;
             core.finish(self.flight);
             return Ready::announce(core, reset_due);
@@ -73,7 +77,7 @@ impl Envelope {
             Next::Rcpt(from) => self.say_rcpt(core, from),
             Next::Data => {
                 // Recipients without an outcome are accepted ones, or ones whose reply is still on its way.
-                if self.flight.open().next().is_some() {
+                if !self.flight.plan.chunks && self.flight.next_open(0).is_some() {
                     core.command("DATA\r\n", Expected::Data);
                 }
                 Next::Nothing
@@ -114,7 +118,7 @@ impl Envelope {
             Expected::Data => return self.data_reply(core, reply),
             Expected::Reset if !positive => {
                 // A peer that does not even take RSET is in no state to send to.
-                return Err(self.lost(core, Stage::Idle));
+                return Err(Closed::broken(core, self.flight, Stage::Idle, ProtocolError::UnexpectedReply));
             }
             _ => {}
         }
@@ -123,29 +127,23 @@ impl Envelope {
 
     fn data_reply(mut self, core: &mut Core, reply: Reply) -> Result<State, Closed> {
         match reply.severity() {
-            Severity::Intermediate if self.flight.open().next().is_some() => {
-                Ok(State::ContentDue(ContentDue::announce(core, self.flight)))
+            Severity::Intermediate if self.flight.next_open(0).is_some() => {
+                Ok(ContentDue::announce(core, self.flight))
             }
             // RFC 2033 §4.2: an LMTP peer must not say 354 without a recipient, and would owe no reply to the dot.
             Severity::Intermediate if core.settings.protocol == Protocol::Lmtp => {
-                Err(self.lost(core, Stage::Data))
+                Err(Closed::broken(core, self.flight, Stage::Data, ProtocolError::UnexpectedReply))
             }
             // RFC 2920 §3.1: 354 without a recipient: nothing but the dot is sent, and its reply means nothing.
             Severity::Intermediate => Ok(State::Final(Final::of_nothing(core, self.flight))),
-            Severity::Completed => Err(self.lost(core, Stage::Data)),
+            Severity::Completed => {
+                Err(Closed::broken(core, self.flight, Stage::Data, ProtocolError::UnexpectedReply))
+            }
             Severity::Transient | Severity::Permanent => {
                 self.flight.settle_rest(&refused(Stage::Data, reply));
                 Ok(self.proceed(core))
             }
         }
-    }
-
-    fn lost(mut self, core: &mut Core, stage: Stage) -> Closed {
-        let cause = Cause::Protocol(ProtocolError::UnexpectedReply);
-        let loss = Loss { stage, cause, final_dot_sent: false };
-        self.flight.settle_rest(&Delivery::Lost(loss));
-        core.finish(self.flight);
-        Closed::Lost(loss)
     }
 }
 

@@ -9,7 +9,7 @@ use posthouse_model::{EnhancedStatus, Reply, ReplyCode, Severity};
 pub enum Event {
     /// The next transaction may [`begin`](super::Session::begin), or the session [`quit`](super::Session::quit); said once each time it becomes so.
     Ready,
-    /// The peer waits for the content, and at least one recipient was accepted: check the lease, then
+    /// The peer is ready for the content, and at least one recipient was accepted: check the lease, then
     /// [`begin_content`](super::Session::begin_content) or [`abort`](super::Session::abort).
     ContentDue,
     /// The transaction is over: one delivery per recipient, in the order of the transaction.
@@ -81,7 +81,7 @@ pub struct Loss {
     pub stage: Stage,
     /// Why it ended.
     pub cause: Cause,
-    /// The final dot was on its way: the peer may have delivered, and another attempt may be a duplicate (RFC 5321 §4.5.4.1).
+    /// The final dot, or the last chunk, was on its way: the peer may have delivered, and another attempt may be a duplicate (RFC 5321 §4.5.4.1).
     pub final_dot_sent: bool,
 }
 
@@ -128,9 +128,9 @@ pub enum Stage {
     Rcpt,
     /// DATA.
     Data,
-    /// The content, before the final dot.
+    /// The content, before the final dot or the last chunk.
     Content,
-    /// After the final dot.
+    /// After the final dot or the last chunk.
     FinalDot,
 }
 
@@ -164,6 +164,8 @@ pub enum Wait {
     Data,
     /// That the peer takes the next piece of content: the timer of each write.
     ContentBlock,
+    /// The reply to a chunk (RFC 3030 §2).
+    Chunk,
     /// The reply to the content.
     FinalDot,
     /// The reply to QUIT.
@@ -181,7 +183,7 @@ impl Wait {
             Self::Greeting     // RFC 5321 §4.5.3.2.1
             | Self::Mail       // RFC 5321 §4.5.3.2.2
             | Self::Rcpt       // RFC 5321 §4.5.3.2.3
-            | Self::Hello | Self::Reset => Some(Duration::from_mins(5)), // not named there; like MAIL
+            | Self::Hello | Self::Reset | Self::Chunk => Some(Duration::from_mins(5)), // not named there; like MAIL
             Self::Data => Some(Duration::from_mins(2)),         // RFC 5321 §4.5.3.2.4
             Self::ContentBlock => Some(Duration::from_mins(3)), // RFC 5321 §4.5.3.2.5
             Self::FinalDot => Some(Duration::from_mins(10)),    // RFC 5321 §4.5.3.2.6

@@ -13,6 +13,8 @@ pub(super) struct Plan {
     pub(super) utf8: bool,
     /// The peer takes over what the sender asked to be told (RFC 3461 §5.2.1).
     pub(super) dsn: bool,
+    /// The content goes by BDAT: only where it must, for DATA is what every peer has been tried with.
+    pub(super) chunks: bool,
 }
 
 impl Plan {
@@ -43,7 +45,7 @@ impl Plan {
                 return Err(refusals::sender_beyond_ascii());
             }
         }
-        Ok(Self { utf8, dsn: extensions.dsn })
+        Ok(Self { utf8, dsn: extensions.dsn, chunks: transaction.body == Body::Binary })
     }
 
     /// Whether this recipient can be named to the peer.

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use super::{
     Event, Extensions, Settings, Stage, Wait,
     budget::Budget,
+    chunks::{Chunks, Spoiled},
     content::{ContentDue, Final, Sending},
     envelope::Envelope,
     flight::Flight,
@@ -25,9 +26,13 @@ pub(super) enum State {
     Envelope(Envelope),
     /// The peer waits for the content.
     ContentDue(ContentDue),
-    /// The content is on its way.
+    /// The content is on its way, line by line.
     Sending(Sending),
-    /// The final dot was sent.
+    /// The content is on its way, chunk by chunk.
+    Chunks(Chunks),
+    /// A chunk was refused.
+    Spoiled(Spoiled),
+    /// The final dot, or the last chunk, was sent.
     Final(Final),
     /// QUIT was said.
     Quitting(Quitting),
@@ -43,6 +48,8 @@ impl State {
             Self::Envelope(envelope) => Some(envelope.into_flight()),
             Self::ContentDue(due) => Some(due.into_flight()),
             Self::Sending(sending) => Some(sending.into_flight()),
+            Self::Chunks(chunks) => Some(chunks.into_flight()),
+            Self::Spoiled(spoiled) => Some(spoiled.into_flight()),
             Self::Final(last) => Some(last.into_flight()),
             Self::Greeting(_) | Self::Hello(_) | Self::Ready(_) | Self::Quitting(_) | Self::Closed => None,
         }
@@ -54,7 +61,7 @@ impl State {
             Self::Greeting(_) => Stage::Greeting,
             Self::Hello(_) => Stage::Hello,
             Self::Ready(_) | Self::Quitting(_) | Self::Closed => Stage::Idle,
-            Self::ContentDue(_) | Self::Sending(_) => Stage::Content,
+            Self::ContentDue(_) | Self::Sending(_) | Self::Chunks(_) | Self::Spoiled(_) => Stage::Content,
             Self::Final(_) => Stage::FinalDot,
             Self::Envelope(_) => match expected {
                 Some(Expected::Rcpt(_)) => Stage::Rcpt,
@@ -110,6 +117,8 @@ pub(super) enum Expected {
     /// For the recipient at this place.
     Rcpt(usize),
     Data,
+    /// To a chunk that is not the last.
+    Chunk,
     /// For the recipient at this place (LMTP), or for all.
     Final(Option<usize>),
     Quit,
@@ -124,6 +133,7 @@ impl Expected {
             Self::Mail => Wait::Mail,
             Self::Rcpt(_) => Wait::Rcpt,
             Self::Data => Wait::Data,
+            Self::Chunk => Wait::Chunk,
             Self::Final(_) => Wait::FinalDot,
             Self::Quit => Wait::Quit,
         }

@@ -27,12 +27,12 @@ fn recipient(address: &str) -> Recipient {
     address.parse::<posthouse_model::Mailbox>().unwrap().into()
 }
 
-/// What a session tells when a peer says `replies`, cut in pieces, each as soon as everything before it was written.
-fn against(replies: &[u8], piece: usize) -> Vec<Event> {
+/// What a session tells, and says, when a peer says `replies`, each cut in pieces that come as soon as everything before was written.
+fn against(body: Body, replies: &[&[u8]], piece: usize) -> (Vec<Event>, Vec<u8>) {
     let mut session = Session::new(Settings::smtp("h.example".parse().unwrap()));
-    let mut told = Vec::new();
-    let mut work = 2;
-    for octets in replies.chunks(piece) {
+    let (mut told, mut said) = (Vec::new(), Vec::new());
+    let (mut work, mut content) = (2, None);
+    for octets in replies.iter().flat_map(|reply| reply.chunks(piece)) {
         session.receive(octets);
         loop {
             while let Some(event) = session.next_event() {
@@ -40,37 +40,58 @@ fn against(replies: &[u8], piece: usize) -> Vec<Event> {
                     Event::Ready if work > 0 => {
                         work -= 1;
                         let recipients = ["a@b", "c@d"].map(recipient).to_vec();
-                        session.begin(Transaction::new("<>".parse().unwrap(), recipients, 3));
+                        session.begin(Transaction::new("<>".parse().unwrap(), recipients, 3).with_body(body));
                     }
                     Event::Ready => session.quit(),
                     Event::ContentDue => {
                         session.begin_content();
-                        session.content(b"x\r\n");
-                        session.finish_content();
+                        content = Some(3);
                     }
-                    _ => {}
+                    Event::Finished(_) => content = None,
+                    Event::Closed(_) => {}
                 }
                 told.push(event);
+            }
+            while let Some(pieces) = content.take_if(|_| !session.is_held()) {
+                if pieces == 0 {
+                    session.finish_content();
+                } else {
+                    session.content(b"x\r\n");
+                    content = Some(pieces - 1);
+                }
+                said.extend_from_slice(session.output());
+                session.written(session.output().len());
             }
             if session.output().is_empty() {
                 break;
             }
+            said.extend_from_slice(session.output());
             session.written(session.output().len());
         }
     }
     session.connection_lost();
     told.extend(std::iter::from_fn(|| session.next_event()));
-    told
+    (told, said)
 }
+
+const GREETING: &str = "220 a\r\n";
+
+/// A peer that offers much.
+const OFFER: &str = "250-a\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-BINARYMIME\r\n250 8BITMIME\r\n";
 
 proptest! {
     #[test]
     fn whatever_a_peer_says_each_recipient_has_one_outcome_and_the_session_one_end(
         lines in proptest::collection::vec("(220|250|250|250|354|354|421|450|452|500|502|550|552|554|999)(-| |)[a-z]{0,4}\r?\n", 0..24),
+        offered in any::<bool>(),
+        binary in any::<bool>(),
         piece in 1usize..9,
     ) {
-        let replies = lines.concat();
-        let told = against(replies.as_bytes(), piece);
+        let body = if binary { Body::Binary } else { Body::SevenBit };
+        let lines = lines.concat();
+        let replies = if offered { vec![GREETING, OFFER, &lines] } else { vec![lines.as_str()] };
+        let replies: Vec<&[u8]> = replies.into_iter().map(str::as_bytes).collect();
+        let (told, _) = against(body, &replies, piece);
         let begun = told.iter().filter(|event| **event == Event::Ready).count().min(2);
         let finished: Vec<_> =
             told.iter().filter_map(|event| if let Event::Finished(all) = event { Some(all.len()) } else { None }).collect();
@@ -80,8 +101,20 @@ proptest! {
     }
 
     #[test]
+    fn cutting_the_replies_elsewhere_changes_nothing(
+        lines in proptest::collection::vec("(250|250|250|250|354|354|450|550|554) [a-z]{0,4}\r\n", 0..24),
+        binary in any::<bool>(),
+        piece in 1usize..9,
+    ) {
+        let body = if binary { Body::Binary } else { Body::SevenBit };
+        let replies: Vec<&[u8]> =
+            [GREETING, OFFER].into_iter().chain(lines.iter().map(String::as_str)).map(str::as_bytes).collect();
+        prop_assert_eq!(against(body, &replies, piece), against(body, &replies, usize::MAX));
+    }
+
+    #[test]
     fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        against(&bytes, 3);
+        against(Body::SevenBit, &[&bytes], 3);
     }
 
     #[test]
@@ -92,6 +125,49 @@ proptest! {
         let content = content.replace('\n', "\r\n").replace("\r\r\n", "\r\n");
         let content: Vec<u8> = content.split("\r\n").flat_map(|line| [line.replace('\r', "?").as_bytes(), b"\r\n"].concat()).collect();
         prop_assert_eq!(carry(&content, piece), content);
+    }
+}
+
+proptest! {
+    #[test]
+    fn content_in_chunks_is_exactly_what_was_given(
+        content in proptest::collection::vec(any::<u8>(), 0..200),
+        piece in 1usize..50,
+    ) {
+        // RFC 3030 §2
+        let mut session = Session::new(Settings::smtp("h.example".parse().unwrap()));
+        let hear = |session: &mut Session, replies: &str| {
+            session.receive(replies.as_bytes());
+            let events: Vec<_> = std::iter::from_fn(|| session.next_event()).collect();
+            let said = session.output().to_vec();
+            session.written(said.len());
+            (events, said)
+        };
+        hear(&mut session, GREETING);
+        hear(&mut session, OFFER);
+        session.begin(Transaction::new("<>".parse().unwrap(), vec![recipient("a@b")], 1).with_body(Body::Binary));
+        hear(&mut session, "");
+        prop_assert_eq!(hear(&mut session, "250 a\r\n250 a\r\n").0, [Event::ContentDue]);
+        session.begin_content();
+        let (mut taken, mut chunks) = (Vec::new(), 0);
+        for octets in content.chunks(piece) {
+            session.content(octets);
+            chunks += 1;
+            let (_, said) = hear(&mut session, "");
+            let (command, octets) = said.split_at(said.iter().position(|octet| *octet == b'\n').unwrap() + 1);
+            prop_assert_eq!(command, format!("BDAT {}\r\n", octets.len()).into_bytes());
+            taken.extend_from_slice(octets);
+            if session.is_held() {
+                hear(&mut session, "250 a\r\n");
+                chunks -= 1;
+            }
+        }
+        prop_assert_eq!(taken, content);
+        session.finish_content();
+        prop_assert_eq!(hear(&mut session, "").1, b"BDAT 0 LAST\r\n");
+        let (told, _) = hear(&mut session, &"250 a\r\n".repeat(chunks + 1));
+        let accepted = matches!(told.as_slice(), [Event::Finished(all), Event::Ready] if matches!(all.as_slice(), [Delivery::Accepted { .. }]));
+        prop_assert!(accepted, "{:?}", told);
     }
 }
 

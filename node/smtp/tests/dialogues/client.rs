@@ -1,8 +1,8 @@
 //! Plays the server against the client session.
 //!
 //! Directives: `lmtp`, `send-8bit` change the settings before the greeting; `again` starts another session with the default settings; `from PATH`,
-//! `to MAILBOX [NOTIFY=…] [ORCPT=…]` (any number), `size N`, `8bit`, `binary`, `utf8 addresses|headers`, `ret RET`, `envid ENVID`, `content TEXT` make
-//! up the next transaction, `send` begins it (size defaults to that of the content); `abort-content`, `abort-dot` give it up just before its first
+//! `to MAILBOX [NOTIFY=…] [ORCPT=…]` (any number), `size N`, `8bit`, `binary`, `utf8 addresses|headers`, `ret RET`, `envid ENVID`, `content TEXT`,
+//! `pieces N` make up the next transaction, `send` begins it (size defaults to that of the content); `abort-content`, `abort-dot` give it up just before its first
 //! octet or its final dot; `pause-dot` leaves the final dot out until `dot`; `premature TEXT` arrives before what the session has to say was
 //! written, `unheard TEXT` is not looked at yet; `quit`, `lost`, `timeout` happen; `waits KIND` says which timer runs; `open`, `over` and `spent` say
 //! what the session is.
@@ -23,6 +23,10 @@ struct Play {
     transaction: Transaction,
     size: Option<u64>,
     content: Vec<u8>,
+    /// Octets of content in a piece.
+    piece: usize,
+    /// How much of the content was sent, while it is.
+    sent: Option<usize>,
     stop: Stop,
     said: Vec<u8>,
     events: VecDeque<String>,
@@ -69,6 +73,8 @@ impl Play {
             transaction: Self::no_transaction(),
             size: None,
             content: Vec::new(),
+            piece: 3,
+            sent: None,
             stop: Stop::Nowhere,
             said: Vec::new(),
             events: VecDeque::new(),
@@ -111,32 +117,48 @@ impl Play {
     }
 
     fn pump(&mut self) {
-        while let Some(event) = self.session().next_event() {
-            match event {
-                Event::Ready => self.events.push_back("ready".to_owned()),
-                Event::ContentDue => self.send_content(),
-                Event::Finished(deliveries) => {
-                    self.events.extend(deliveries.iter().map(describe_delivery));
+        loop {
+            while let Some(event) = self.session().next_event() {
+                match event {
+                    Event::Ready => self.events.push_back("ready".to_owned()),
+                    Event::ContentDue if self.stop == Stop::BeforeContent => self.session().abort(),
+                    Event::ContentDue => {
+                        self.session().begin_content();
+                        self.sent = Some(0);
+                    }
+                    Event::Finished(deliveries) => {
+                        self.sent = None;
+                        self.events.extend(deliveries.iter().map(describe_delivery));
+                    }
+                    Event::Closed(closed) => self.events.push_back(describe_closed(&closed)),
                 }
-                Event::Closed(closed) => self.events.push_back(describe_closed(&closed)),
+            }
+            if !self.send_content() {
+                return;
             }
         }
     }
 
-    fn send_content(&mut self) {
-        if self.stop == Stop::BeforeContent {
-            return self.session().abort();
-        }
-        self.session().begin_content();
-        for piece in self.content.clone().chunks(3) {
-            self.session().content(piece);
+    /// Sends the content as far as the session lets; false if there is nothing to send.
+    fn send_content(&mut self) -> bool {
+        let Some(mut sent) = self.sent.take() else { return false };
+        while !self.session().is_held() {
+            if sent == self.content.len() {
+                match self.stop {
+                    Stop::BeforeDot => self.session().abort(),
+                    Stop::PauseDot => {}
+                    _ => self.session().finish_content(),
+                }
+                return true;
+            }
+            let end = self.content.len().min(sent + self.piece);
+            let piece = self.content[sent..end].to_vec();
+            sent = end;
+            self.session().content(&piece);
             self.write();
         }
-        match self.stop {
-            Stop::BeforeDot => self.session().abort(),
-            Stop::PauseDot => {}
-            _ => self.session().finish_content(),
-        }
+        self.sent = Some(sent);
+        false
     }
 
     fn directive(&mut self, words: &[&str], cut: Cut) {
@@ -169,6 +191,7 @@ impl Play {
             ["ret", ret] => self.transaction.ret = Some(ret.parse().unwrap()),
             ["envid", envid] => self.transaction.envid = Some(envid.parse().unwrap()),
             ["content", text @ ..] => self.content = unescape(&text.join(" ")),
+            ["pieces", number] => self.piece = number.parse().unwrap(),
             ["send"] => {
                 self.transaction.size = self.size.take().unwrap_or(self.content.len() as u64);
                 let transaction = std::mem::replace(&mut self.transaction, Self::no_transaction());
