@@ -27,6 +27,7 @@
 //!                 // Before the final dot: is the lease still good?
 //!                 session.finish_content();
 //!             }
+//!             Event::StartTls => unreachable!("these settings never ask for it"), // else: handshake, then `session.upgraded()`
 //!             Event::Finished(deliveries) => assert_eq!(deliveries.len(), 1), // one per recipient, in order
 //!             Event::Closed(_) => {}
 //!         }
@@ -62,6 +63,7 @@ mod plan;
 mod refusals;
 mod replies;
 mod settings;
+mod starttls;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -81,7 +83,7 @@ pub use self::{
     event::{Cause, Closed, Delivery, Event, Loss, Origin, ProtocolError, Refusal, Stage, Wait},
     extensions::{Extensions, SizeLimit},
     limits::Limits,
-    settings::{EightBit, Protocol, Settings},
+    settings::{EightBit, Protocol, Settings, StartTls},
     transaction::{Body, Recipient, Transaction, Utf8},
 };
 use crate::buffer::Input;
@@ -153,6 +155,15 @@ impl Session {
     /// Takes note that so many octets of [`output`](Self::output) were written.
     pub fn written(&mut self, length: usize) {
         self.core.output.written(length);
+    }
+
+    /// The connection is encrypted now, as [`Event::StartTls`] asked: from here on all octets are those inside TLS.
+    pub fn upgraded(&mut self) {
+        self.hear(); // what came in clear since then ends the session
+        self.state = match mem::take(&mut self.state) {
+            State::Handshake(handshake) => handshake.done(&mut self.core),
+            other => other,
+        };
     }
 
     /// Starts a transaction; [`Event::Ready`] allows it. A message, or a recipient, that the peer cannot take is refused without asking; recipients
@@ -290,7 +301,9 @@ impl Session {
     #[must_use]
     pub fn wait(&self) -> Wait {
         match (&self.state, self.core.expected.front()) {
-            (State::Ready(_) | State::ContentDue(_) | State::Closed, _) => Wait::Nothing,
+            (State::Handshake(_) | State::Ready(_) | State::ContentDue(_) | State::Closed, _) => {
+                Wait::Nothing
+            }
             (State::Sending(_), _) => Wait::ContentBlock,
             (State::Chunks(_), _) if !Chunks::is_held(&self.core) => Wait::ContentBlock,
             (_, Some((expected, _))) => expected.wait(),
@@ -298,7 +311,13 @@ impl Session {
         }
     }
 
-    /// What the peer offered in answer to EHLO or LHLO; nothing before that, or after HELO.
+    /// Whether the connection is encrypted, from the start or by STARTTLS.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.core.encrypted
+    }
+
+    /// What the peer offered in answer to EHLO or LHLO, inside TLS if there is TLS; nothing before that, or after HELO.
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
         &self.core.extensions
@@ -314,6 +333,15 @@ impl Session {
         if self.is_closed() {
             self.input.clear();
             return false;
+        }
+        if let State::Handshake(handshake) = &mut self.state {
+            if !self.input.is_empty() {
+                self.lose(Cause::Protocol(ProtocolError::ClearAfterStartTls));
+                return true;
+            }
+            let news = handshake.announce();
+            self.core.events.extend(news.then_some(Event::StartTls));
+            return news;
         }
         match self.reader.read(&mut self.input) {
             Ok(Some(reply)) => self.reply(reply),
@@ -346,6 +374,7 @@ impl Session {
         let result = match mem::take(&mut self.state) {
             State::Greeting(greeting) => greeting.reply(core, reply),
             State::Hello(hello) => hello.reply(core, reply),
+            State::StartTls(asked) => asked.reply(core, &reply),
             State::Envelope(envelope) => envelope.reply(core, expected, reply),
             State::Chunks(chunks) => chunks.reply(core, reply),
             State::Spoiled(spoiled) => Ok(spoiled.reply(core)),

@@ -7,6 +7,9 @@ use posthouse_model::{EnhancedStatus, Reply, ReplyCode, Severity};
 /// What the driver must know or do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
+    /// The peer waits for the handshake of TLS, and everything was written: make it on the connection, then call
+    /// [`upgraded`](super::Session::upgraded). If it fails, drop the connection: what the session learned in clear is worth nothing.
+    StartTls,
     /// The next transaction may [`begin`](super::Session::begin), or the session [`quit`](super::Session::quit); said once each time it becomes so.
     Ready,
     /// The peer is ready for the content, and at least one recipient was accepted: check the lease, then
@@ -111,6 +114,9 @@ pub enum ProtocolError {
     /// A reply came before its command was written.
     #[error("a reply before its command")]
     EarlyReply,
+    /// Octets in clear came behind the peer's go-ahead for TLS (RFC 3207 §4.2): somebody may want them to be taken for the peer's encrypted words.
+    #[error("octets in clear behind the reply to STARTTLS")]
+    ClearAfterStartTls,
 }
 
 /// Where in a session something happened.
@@ -120,6 +126,8 @@ pub enum Stage {
     Greeting,
     /// EHLO, HELO or LHLO.
     Hello,
+    /// STARTTLS, and the handshake.
+    StartTls,
     /// Between two transactions, RSET, QUIT.
     Idle,
     /// MAIL.
@@ -139,7 +147,8 @@ pub enum Stage {
 pub enum Closed {
     /// By QUIT.
     Quit,
-    /// The peer wants no (more) mail now: its greeting, its answer to EHLO, or 421 at any point.
+    /// The peer wants no (more) mail now: its greeting, its answer to EHLO, or 421 at any point. Or it gets none from this side, for it lacks what is
+    /// required here.
     Refused(Refusal),
     /// The connection ended early.
     Lost(Loss),
@@ -154,6 +163,8 @@ pub enum Wait {
     Greeting,
     /// The reply to EHLO, HELO or LHLO.
     Hello,
+    /// The reply to STARTTLS.
+    StartTls,
     /// The reply to RSET.
     Reset,
     /// The reply to MAIL.
@@ -183,7 +194,7 @@ impl Wait {
             Self::Greeting     // RFC 5321 §4.5.3.2.1
             | Self::Mail       // RFC 5321 §4.5.3.2.2
             | Self::Rcpt       // RFC 5321 §4.5.3.2.3
-            | Self::Hello | Self::Reset | Self::Chunk => Some(Duration::from_mins(5)), // not named there; like MAIL
+            | Self::Hello | Self::StartTls | Self::Reset | Self::Chunk => Some(Duration::from_mins(5)), // not named there; like MAIL
             Self::Data => Some(Duration::from_mins(2)),         // RFC 5321 §4.5.3.2.4
             Self::ContentBlock => Some(Duration::from_mins(3)), // RFC 5321 §4.5.3.2.5
             Self::FinalDot => Some(Duration::from_mins(10)),    // RFC 5321 §4.5.3.2.6

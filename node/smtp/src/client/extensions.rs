@@ -19,6 +19,8 @@ pub struct Extensions {
     pub eight_bit_mime: bool,
     /// ENHANCEDSTATUSCODES (RFC 2034).
     pub enhanced_status_codes: bool,
+    /// STARTTLS (RFC 3207).
+    pub start_tls: bool,
     /// CHUNKING (RFC 3030 §2).
     pub chunking: bool,
     /// BINARYMIME (RFC 3030 §3). It is worth nothing without CHUNKING, and does not count then.
@@ -57,6 +59,7 @@ impl Extensions {
                 "SIZE" => found.size = Some(parse_size(words.next())),
                 "8BITMIME" => found.eight_bit_mime = true,
                 "ENHANCEDSTATUSCODES" => found.enhanced_status_codes = true,
+                "STARTTLS" => found.start_tls = true,
                 "CHUNKING" => found.chunking = true,
                 "BINARYMIME" => found.binary_mime = true,
                 "SMTPUTF8" => found.smtp_utf8 = true,

@@ -5,6 +5,29 @@ use posthouse_model::{EnhancedStatus, Reply, ReplyCode};
 
 use super::{Origin, Refusal, Stage};
 
+/// 454, RFC 3207 §4: TLS is not to be had now. That another attempt may find it is what makes it transient.
+const NO_TLS: ReplyCode = match ReplyCode::new(454) {
+    Ok(code) => code,
+    Err(_) => ReplyCode::LOCAL_ERROR,
+};
+
+/// Characters of the peer's own words in one of ours.
+const QUOTED: usize = 200;
+
+/// 454 4.7.4, TLS is required and not offered: RFC 3207 §4, RFC 3463 §3.8. Nothing of the message is at fault.
+pub(super) fn tls_not_offered() -> Refusal {
+    let text = "TLS is required, and the next hop does not offer STARTTLS";
+    refusal(Stage::StartTls, NO_TLS, EnhancedStatus::transient(7, 4), text)
+}
+
+/// 454 4.7.0, TLS is required, and the peer refuses it, whatever for: RFC 3207 §4.
+pub(super) fn tls_refused(reply: &Reply) -> Refusal {
+    let said: String =
+        reply.to_string().chars().map(|c| if c == '\n' { ' ' } else { c }).take(QUOTED).collect();
+    let text = format!("TLS is required, and the next hop refuses STARTTLS: {said}");
+    refusal(Stage::StartTls, NO_TLS, EnhancedStatus::transient(7, 0), &text)
+}
+
 /// 552 5.3.4, larger than SIZE allows: RFC 1870 §6: do not even ask.
 pub(super) fn too_large() -> Refusal {
     refusal(

@@ -22,6 +22,18 @@ pub enum EightBit {
     Refuse,
 }
 
+/// Whether to encrypt the connection by STARTTLS (RFC 3207).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum StartTls {
+    /// Never; the driver need not be able to.
+    #[default]
+    Never,
+    /// If the peer offers it; if it does not, or refuses it, mail goes in clear.
+    IfOffered,
+    /// No mail goes in clear: without it the session ends with 454 4.7.4 or 4.7.0 of our own.
+    Required,
+}
+
 /// The settings of a session.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -31,18 +43,32 @@ pub struct Settings {
     pub protocol: Protocol,
     /// What to do with 8-bit content when the peer lacks 8BITMIME.
     pub eight_bit: EightBit,
+    /// Whether the connection is encrypted from the start (RFC 8314 §3): STARTTLS is never said then.
+    pub encrypted: bool,
+    /// Whether to encrypt it by STARTTLS.
+    pub starttls: StartTls,
 }
 
 impl Settings {
-    /// SMTP with the defaults.
+    /// SMTP with the defaults, in clear.
     #[must_use]
     pub fn smtp(hello: Domain) -> Self {
-        Self { hello, protocol: Protocol::Smtp, eight_bit: EightBit::default() }
+        Self::new(hello, Protocol::Smtp)
     }
 
-    /// LMTP with the defaults.
+    /// LMTP with the defaults, in clear.
     #[must_use]
     pub fn lmtp(hello: Domain) -> Self {
-        Self { hello, protocol: Protocol::Lmtp, eight_bit: EightBit::default() }
+        Self::new(hello, Protocol::Lmtp)
+    }
+
+    fn new(hello: Domain, protocol: Protocol) -> Self {
+        Self {
+            hello,
+            protocol,
+            eight_bit: EightBit::default(),
+            encrypted: false,
+            starttls: StartTls::default(),
+        }
     }
 }

@@ -10,6 +10,7 @@ use super::{
     envelope::Envelope,
     flight::Flight,
     hello::{Greeting, Hello},
+    starttls::{Asked, Handshake},
 };
 use crate::buffer::Output;
 
@@ -20,6 +21,10 @@ pub(super) enum State {
     Greeting(Greeting),
     /// EHLO, HELO or LHLO was said.
     Hello(Hello),
+    /// STARTTLS was said.
+    StartTls(Asked),
+    /// The driver makes the handshake of TLS.
+    Handshake(Handshake),
     /// A transaction may begin.
     Ready(Ready),
     /// MAIL, RCPT, DATA are on their way.
@@ -51,7 +56,8 @@ impl State {
             Self::Chunks(chunks) => Some(chunks.into_flight()),
             Self::Spoiled(spoiled) => Some(spoiled.into_flight()),
             Self::Final(last) => Some(last.into_flight()),
-            Self::Greeting(_) | Self::Hello(_) | Self::Ready(_) | Self::Quitting(_) | Self::Closed => None,
+            Self::Greeting(_) | Self::Hello(_) | Self::StartTls(_) | Self::Handshake(_) => None,
+            Self::Ready(_) | Self::Quitting(_) | Self::Closed => None,
         }
     }
 
@@ -60,6 +66,7 @@ impl State {
         match self {
             Self::Greeting(_) => Stage::Greeting,
             Self::Hello(_) => Stage::Hello,
+            Self::StartTls(_) | Self::Handshake(_) => Stage::StartTls,
             Self::Ready(_) | Self::Quitting(_) | Self::Closed => Stage::Idle,
             Self::ContentDue(_) | Self::Sending(_) | Self::Chunks(_) | Self::Spoiled(_) => Stage::Content,
             Self::Final(_) => Stage::FinalDot,
@@ -112,6 +119,7 @@ pub(super) struct Quitting {
 pub(super) enum Expected {
     Greeting,
     Hello,
+    StartTls,
     Reset,
     Mail,
     /// For the recipient at this place.
@@ -129,6 +137,7 @@ impl Expected {
         match self {
             Self::Greeting => Wait::Greeting,
             Self::Hello => Wait::Hello,
+            Self::StartTls => Wait::StartTls,
             Self::Reset => Wait::Reset,
             Self::Mail => Wait::Mail,
             Self::Rcpt(_) => Wait::Rcpt,
@@ -144,6 +153,8 @@ impl Expected {
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) settings: Settings,
+    /// Nobody but the peer reads what is said.
+    pub(super) encrypted: bool,
     pub(super) output: Output,
     /// The replies that are awaited, in order, each with the place in the output stream where its command ends.
     pub(super) expected: VecDeque<(Expected, u64)>,
@@ -155,6 +166,7 @@ pub(super) struct Core {
 impl Core {
     pub(super) fn new(settings: Settings) -> Self {
         Self {
+            encrypted: settings.encrypted,
             settings,
             output: Output::default(),
             expected: VecDeque::from([(Expected::Greeting, 0)]),

@@ -29,7 +29,9 @@ fn recipient(address: &str) -> Recipient {
 
 /// What a session tells, and says, when a peer says `replies`, each cut in pieces that come as soon as everything before was written.
 fn against(body: Body, replies: &[&[u8]], piece: usize) -> (Vec<Event>, Vec<u8>) {
-    let mut session = Session::new(Settings::smtp("h.example".parse().unwrap()));
+    let mut settings = Settings::smtp("h.example".parse().unwrap());
+    settings.starttls = StartTls::IfOffered;
+    let mut session = Session::new(settings);
     let (mut told, mut said) = (Vec::new(), Vec::new());
     let (mut work, mut content) = (2, None);
     for octets in replies.iter().flat_map(|reply| reply.chunks(piece)) {
@@ -43,6 +45,7 @@ fn against(body: Body, replies: &[&[u8]], piece: usize) -> (Vec<Event>, Vec<u8>)
                         session.begin(Transaction::new("<>".parse().unwrap(), recipients, 3).with_body(body));
                     }
                     Event::Ready => session.quit(),
+                    Event::StartTls => session.upgraded(),
                     Event::ContentDue => {
                         session.begin_content();
                         content = Some(3);
@@ -79,10 +82,13 @@ const GREETING: &str = "220 a\r\n";
 /// A peer that offers much.
 const OFFER: &str = "250-a\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-BINARYMIME\r\n250 8BITMIME\r\n";
 
+/// The same and STARTTLS.
+const OFFER_IN_CLEAR: &str = "250-a\r\n250-STARTTLS\r\n250 PIPELINING\r\n";
+
 proptest! {
     #[test]
     fn whatever_a_peer_says_each_recipient_has_one_outcome_and_the_session_one_end(
-        lines in proptest::collection::vec("(220|250|250|250|354|354|421|450|452|500|502|550|552|554|999)(-| |)[a-z]{0,4}\r?\n", 0..24),
+        lines in proptest::collection::vec("(220|250|250|250|354|354|421|450|452|500|502|550|552|554|999)(-| |)([a-z]{0,4}|STARTTLS)\r?\n", 0..24),
         offered in any::<bool>(),
         binary in any::<bool>(),
         piece in 1usize..9,
@@ -102,13 +108,15 @@ proptest! {
 
     #[test]
     fn cutting_the_replies_elsewhere_changes_nothing(
-        lines in proptest::collection::vec("(250|250|250|250|354|354|450|550|554) [a-z]{0,4}\r\n", 0..24),
+        lines in proptest::collection::vec("(220|250|250|250|354|354|450|550|554) [a-z]{0,4}\r\n", 0..24),
         binary in any::<bool>(),
+        tls in any::<bool>(),
         piece in 1usize..9,
     ) {
         let body = if binary { Body::Binary } else { Body::SevenBit };
+        let hello = if tls { [OFFER_IN_CLEAR, "220 go\r\n", OFFER].as_slice() } else { &[OFFER] };
         let replies: Vec<&[u8]> =
-            [GREETING, OFFER].into_iter().chain(lines.iter().map(String::as_str)).map(str::as_bytes).collect();
+            [GREETING].iter().chain(hello).copied().chain(lines.iter().map(String::as_str)).map(str::as_bytes).collect();
         prop_assert_eq!(against(body, &replies, piece), against(body, &replies, usize::MAX));
     }
 
@@ -208,6 +216,7 @@ fn carry(content: &[u8], piece: usize) -> Vec<u8> {
                     delivered = true;
                 }
                 Event::Closed(closed) => assert_eq!(closed, Closed::Quit),
+                Event::StartTls => unreachable!(),
             }
         }
         let length = server.receive(&client.output()[..client.output().len().min(piece)]);

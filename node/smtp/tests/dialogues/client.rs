@@ -1,10 +1,10 @@
 //! Plays the server against the client session.
 //!
-//! Directives: `lmtp`, `send-8bit` change the settings before the greeting; `again` starts another session with the default settings; `from PATH`,
+//! Directives: `lmtp`, `send-8bit`, `encrypted`, `tls never|offered|required` change the settings before the greeting; `again` starts another session with the default settings; `from PATH`,
 //! `to MAILBOX [NOTIFY=…] [ORCPT=…]` (any number), `size N`, `8bit`, `binary`, `utf8 addresses|headers`, `ret RET`, `envid ENVID`, `content TEXT`,
 //! `pieces N` make up the next transaction, `send` begins it (size defaults to that of the content); `abort-content`, `abort-dot` give it up just before its first
 //! octet or its final dot; `pause-dot` leaves the final dot out until `dot`; `premature TEXT` arrives before what the session has to say was
-//! written, `unheard TEXT` is not looked at yet; `quit`, `lost`, `timeout` happen; `waits KIND` says which timer runs; `open`, `over` and `spent` say
+//! written, `unheard TEXT` is not looked at yet; `upgraded`, `quit`, `lost`, `timeout` happen; `waits KIND` says which timer runs; `open`, `over`, `spent` and `is-encrypted` say
 //! what the session is.
 
 use std::{collections::VecDeque, fmt::Write as _};
@@ -12,7 +12,7 @@ use std::{collections::VecDeque, fmt::Write as _};
 use posthouse_model::{Mailbox, Reply};
 use posthouse_smtp::client::{
     Body, Cause, Closed, Delivery, EightBit, Event, Loss, Origin, Recipient, Refusal, Session, Settings,
-    Transaction, Utf8,
+    StartTls, Transaction, Utf8,
 };
 
 use crate::transcript::{Cut, Side, Step, Transcript, expect, octets, unescape};
@@ -121,6 +121,10 @@ impl Play {
             while let Some(event) = self.session().next_event() {
                 match event {
                     Event::Ready => self.events.push_back("ready".to_owned()),
+                    Event::StartTls => {
+                        assert!(self.session().output().is_empty(), "{}", self.place);
+                        self.events.push_back("starttls".to_owned());
+                    }
                     Event::ContentDue if self.stop == Stop::BeforeContent => self.session().abort(),
                     Event::ContentDue => {
                         self.session().begin_content();
@@ -166,6 +170,12 @@ impl Play {
         match words {
             ["whole"] => {}
             ["lmtp"] => self.settings = Settings::lmtp("mail.example.com".parse().unwrap()),
+            ["encrypted"] => self.settings.encrypted = true,
+            ["tls", "never"] => self.settings.starttls = StartTls::Never,
+            ["tls", "offered"] => self.settings.starttls = StartTls::IfOffered,
+            ["tls", "required"] => self.settings.starttls = StartTls::Required,
+            ["upgraded"] => self.session().upgraded(),
+            ["is-encrypted"] => assert!(self.session().is_encrypted(), "{place}"),
             ["send-8bit"] => self.settings.eight_bit = EightBit::Send,
             ["again"] => {
                 self.end();
