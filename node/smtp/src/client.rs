@@ -50,6 +50,7 @@
 //! # assert!(String::from_utf8(out).unwrap().ends_with("DATA\r\nSubject: hi\r\n\r\n..\r\n.\r\nQUIT\r\n"));
 //! ```
 
+mod authentication;
 mod budget;
 mod chunks;
 mod content;
@@ -71,7 +72,7 @@ mod transaction;
 
 use std::mem;
 
-use posthouse_model::{Reply, ReplyCode};
+use posthouse_model::{Reply, ReplyCode, Severity};
 
 use self::{
     chunks::Chunks,
@@ -79,7 +80,13 @@ use self::{
     replies::ReplyReader,
     state::{Core, Expected, Ready, State},
 };
+pub use posthouse_sasl::{
+    CredentialsError, Mechanism,
+    client::{Method, NONCE_LENGTH},
+};
+
 pub use self::{
+    authentication::Authentication,
     event::{Cause, Closed, Delivery, Event, Loss, Origin, ProtocolError, Refusal, Stage, Wait},
     extensions::{Extensions, SizeLimit},
     limits::Limits,
@@ -135,6 +142,8 @@ impl Session {
     }
 
     /// The next thing that the driver must know or do; none until there is more input.
+    ///
+    /// It takes no time but once: where SCRAM hashes the password as often as the peer asks, some tenths of a second at most.
     pub fn next_event(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.core.events.pop_front() {
@@ -203,7 +212,7 @@ impl Session {
         self.hear();
         match &mut self.state {
             State::Sending(sending) => sending.content(&mut self.core, piece),
-            State::Chunks(chunks) => chunks.content(&mut self.core, piece),
+            State::Chunks(_) => Chunks::content(&mut self.core, piece),
             _ => {}
         }
     }
@@ -317,6 +326,12 @@ impl Session {
         self.core.encrypted
     }
 
+    /// By which mechanism this side has authenticated, if it has.
+    #[must_use]
+    pub fn authenticated_by(&self) -> Option<Mechanism> {
+        self.core.authenticated_by
+    }
+
     /// What the peer offered in answer to EHLO or LHLO, inside TLS if there is TLS; nothing before that, or after HELO.
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
@@ -352,6 +367,12 @@ impl Session {
     }
 
     fn reply(&mut self, reply: Reply) {
+        let reply = match &self.state {
+            _ if reply.severity() == Severity::Intermediate => reply, // a challenge: it is told to nobody
+            State::Authenticating(authenticating) => authenticating.redact(reply),
+            State::Cancelling(cancelling) => cancelling.redact(reply),
+            _ => reply,
+        };
         let expected = match self.core.expected.front() {
             // A reply to what was not even written is not a reply to it: the peer is out of step, or somebody else talks.
             Some((_, position)) if *position > self.core.output.written_position() => {
@@ -375,6 +396,8 @@ impl Session {
             State::Greeting(greeting) => greeting.reply(core, reply),
             State::Hello(hello) => hello.reply(core, reply),
             State::StartTls(asked) => asked.reply(core, &reply),
+            State::Authenticating(authenticating) => authenticating.reply(core, reply),
+            State::Cancelling(cancelling) => Err(cancelling.reply(core, &reply)),
             State::Envelope(envelope) => envelope.reply(core, expected, reply),
             State::Chunks(chunks) => chunks.reply(core, reply),
             State::Spoiled(spoiled) => Ok(spoiled.reply(core)),

@@ -24,7 +24,7 @@ impl Chunks {
     }
 
     /// Sends a chunk. Nothing tells the peer yet that it has all.
-    pub(super) fn content(&mut self, core: &mut Core, piece: &[u8]) {
+    pub(super) fn content(core: &mut Core, piece: &[u8]) {
         if piece.is_empty() {
             return;
         }

@@ -128,6 +128,8 @@ pub enum Stage {
     Hello,
     /// STARTTLS, and the handshake.
     StartTls,
+    /// AUTH and its exchange.
+    Authentication,
     /// Between two transactions, RSET, QUIT.
     Idle,
     /// MAIL.
@@ -147,8 +149,8 @@ pub enum Stage {
 pub enum Closed {
     /// By QUIT.
     Quit,
-    /// The peer wants no (more) mail now: its greeting, its answer to EHLO, or 421 at any point. Or it gets none from this side, for it lacks what is
-    /// required here.
+    /// The peer wants no (more) mail now: its greeting, its answer to EHLO or AUTH, or 421 at any point. Or it gets none from this side, for it
+    /// lacks what is required here.
     Refused(Refusal),
     /// The connection ended early.
     Lost(Loss),
@@ -165,6 +167,8 @@ pub enum Wait {
     Hello,
     /// The reply to STARTTLS.
     StartTls,
+    /// The reply to AUTH or to a response.
+    Authentication,
     /// The reply to RSET.
     Reset,
     /// The reply to MAIL.
@@ -194,7 +198,7 @@ impl Wait {
             Self::Greeting     // RFC 5321 §4.5.3.2.1
             | Self::Mail       // RFC 5321 §4.5.3.2.2
             | Self::Rcpt       // RFC 5321 §4.5.3.2.3
-            | Self::Hello | Self::StartTls | Self::Reset | Self::Chunk => Some(Duration::from_mins(5)), // not named there; like MAIL
+            | Self::Hello | Self::StartTls | Self::Authentication | Self::Reset | Self::Chunk => Some(Duration::from_mins(5)), // not named there; like MAIL
             Self::Data => Some(Duration::from_mins(2)),         // RFC 5321 §4.5.3.2.4
             Self::ContentBlock => Some(Duration::from_mins(3)), // RFC 5321 §4.5.3.2.5
             Self::FinalDot => Some(Duration::from_mins(10)),    // RFC 5321 §4.5.3.2.6

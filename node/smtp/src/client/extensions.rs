@@ -4,6 +4,12 @@ use posthouse_model::Reply;
 
 use super::Limits;
 
+/// Mechanisms of AUTH that are remembered: more than any server has.
+const MECHANISMS: usize = 64;
+
+/// The longest name of a mechanism (RFC 4422 §3.1).
+const LONGEST_MECHANISM: usize = 20;
+
 /// The extensions in an answer to EHLO or LHLO that matter here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[allow(
@@ -31,6 +37,8 @@ pub struct Extensions {
     pub dsn: bool,
     /// REQUIRETLS (RFC 8689): noted only.
     pub require_tls: bool,
+    /// AUTH (RFC 4954 §3): the names of mechanisms.
+    pub auth: Vec<String>,
     /// LIMITS (RFC 9422).
     pub limits: Limits,
 }
@@ -65,13 +73,28 @@ impl Extensions {
                 "SMTPUTF8" => found.smtp_utf8 = true,
                 "DSN" => found.dsn = true,
                 "REQUIRETLS" => found.require_tls = true,
+                "AUTH" => found.note_mechanisms(words),
                 "LIMITS" => words.for_each(|word| found.limits.note(word)),
-                _ => {}
+                // What some servers said before there was an RFC, and say still.
+                other => {
+                    if let Some(mechanism) = other.strip_prefix("AUTH=") {
+                        found.note_mechanisms([mechanism].into_iter().chain(words));
+                    }
+                }
             }
         }
         found.binary_mime &= found.chunking;
         found.smtp_utf8 &= found.eight_bit_mime;
         found
+    }
+
+    fn note_mechanisms<'a>(&mut self, names: impl Iterator<Item = &'a str>) {
+        for name in names.filter(|name| (1..=LONGEST_MECHANISM).contains(&name.len())) {
+            if self.auth.len() < MECHANISMS && !self.auth.iter().any(|known| known.eq_ignore_ascii_case(name))
+            {
+                self.auth.push(name.to_owned());
+            }
+        }
     }
 
     /// Whether a message of this size is more than the peer takes.
@@ -107,6 +130,21 @@ mod tests {
         assert_eq!(offers("250-a\n250 SIZE 0").size, Some(SizeLimit::Unlimited));
         assert_eq!(offers("250-a\n250 SIZE").size, Some(SizeLimit::Unknown));
         assert_eq!(offers("250 SIZE 10"), Extensions::default());
+    }
+
+    #[test]
+    fn mechanisms_are_noted_once_and_in_both_forms() {
+        // RFC 4954 §3
+        assert_eq!(
+            offers("250-a\n250-AUTH PLAIN LOGIN\n250 AUTH=plain XOAUTH2").auth,
+            ["PLAIN", "LOGIN", "XOAUTH2"]
+        );
+        assert_eq!(offers("250-a\n250-AUTH\n250 AUTH=").auth, [""; 0]);
+        let many: Vec<String> = (0..1000).map(|number| format!("X{number}")).collect();
+        assert_eq!(
+            offers(&format!("250-a\n250 AUTH {} {}", "Y".repeat(21), many.join(" "))).auth.len(),
+            MECHANISMS
+        );
     }
 
     #[test]

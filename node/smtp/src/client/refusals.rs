@@ -2,11 +2,16 @@
 //! says so.
 
 use posthouse_model::{EnhancedStatus, Reply, ReplyCode};
+use posthouse_sasl::{
+    CredentialsError,
+    client::{ExchangeError, NoMechanism},
+};
 
 use super::{Origin, Refusal, Stage};
 
-/// 454, RFC 3207 §4: TLS is not to be had now. That another attempt may find it is what makes it transient.
-const NO_TLS: ReplyCode = match ReplyCode::new(454) {
+/// 454, RFC 3207 §4, RFC 4954 §6: TLS or authentication is not to be had now. That another attempt may find it, or another configuration, is what
+/// makes it transient.
+const NOT_NOW: ReplyCode = match ReplyCode::new(454) {
     Ok(code) => code,
     Err(_) => ReplyCode::LOCAL_ERROR,
 };
@@ -17,7 +22,7 @@ const QUOTED: usize = 200;
 /// 454 4.7.4, TLS is required and not offered: RFC 3207 §4, RFC 3463 §3.8. Nothing of the message is at fault.
 pub(super) fn tls_not_offered() -> Refusal {
     let text = "TLS is required, and the next hop does not offer STARTTLS";
-    refusal(Stage::StartTls, NO_TLS, EnhancedStatus::transient(7, 4), text)
+    refusal(Stage::StartTls, NOT_NOW, EnhancedStatus::transient(7, 4), text)
 }
 
 /// 454 4.7.0, TLS is required, and the peer refuses it, whatever for: RFC 3207 §4.
@@ -25,7 +30,31 @@ pub(super) fn tls_refused(reply: &Reply) -> Refusal {
     let said: String =
         reply.to_string().chars().map(|c| if c == '\n' { ' ' } else { c }).take(QUOTED).collect();
     let text = format!("TLS is required, and the next hop refuses STARTTLS: {said}");
-    refusal(Stage::StartTls, NO_TLS, EnhancedStatus::transient(7, 0), &text)
+    refusal(Stage::StartTls, NOT_NOW, EnhancedStatus::transient(7, 0), &text)
+}
+
+/// 454 4.7.4 where the peer offers no mechanism that is wanted (RFC 3463 §3.8), 454 4.7.11 where those that it offers need an encrypted connection
+/// (RFC 4954 §6).
+pub(super) fn no_mechanism(error: &NoMechanism) -> Refusal {
+    let status = match error {
+        NoMechanism::NotOffered { .. } => EnhancedStatus::transient(7, 4),
+        NoMechanism::Clear { .. } => EnhancedStatus::transient(7, 11),
+    };
+    not_authenticated(status, &error.to_string())
+}
+
+/// 454 4.7.8, credentials that the mechanism cannot say: RFC 4954 §6. They are not shown.
+pub(super) fn bad_credentials(error: CredentialsError) -> Refusal {
+    not_authenticated(EnhancedStatus::transient(7, 8), &error.to_string())
+}
+
+/// 454 4.7.0, the peer did not keep to the exchange: RFC 4954 §4, §6.
+pub(super) fn exchange_failed(error: ExchangeError) -> Refusal {
+    not_authenticated(EnhancedStatus::transient(7, 0), &error.to_string())
+}
+
+fn not_authenticated(status: EnhancedStatus, why: &str) -> Refusal {
+    refusal(Stage::Authentication, NOT_NOW, status, &format!("cannot authenticate to the next hop: {why}"))
 }
 
 /// 552 5.3.4, larger than SIZE allows: RFC 1870 §6: do not even ask.

@@ -2,6 +2,8 @@
 
 use posthouse_model::Domain;
 
+use super::Authentication;
+
 /// Which protocol is spoken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
@@ -47,6 +49,8 @@ pub struct Settings {
     pub encrypted: bool,
     /// Whether to encrypt it by STARTTLS.
     pub starttls: StartTls,
+    /// Who this side is to the peer, if it must say so: then no mail goes without. For one session: its nonce must not come twice.
+    pub authentication: Option<Authentication>,
 }
 
 impl Settings {
@@ -69,6 +73,7 @@ impl Settings {
             eight_bit: EightBit::default(),
             encrypted: false,
             starttls: StartTls::default(),
+            authentication: None,
         }
     }
 }

@@ -3,25 +3,23 @@
 use posthouse_model::{Reply, Severity};
 
 use super::{
-    Cause, Closed, Loss, ProtocolError, Refusal, Stage, StartTls,
+    Cause, Closed, Loss, ProtocolError, Refusal, Stage, StartTls, authentication,
     hello::Hello,
     refusals,
-    state::{Core, Expected, Ready, State},
+    state::{Core, Expected, State},
 };
 
 /// What follows the answer to EHLO.
 pub(super) fn or_proceed(core: &mut Core) -> Result<State, Closed> {
-    match core.settings.starttls {
-        _ if core.encrypted => Ok(proceed(core)), // RFC 3207 §4.2: never inside TLS
-        StartTls::Never => Ok(proceed(core)),
-        StartTls::IfOffered | StartTls::Required if core.extensions.start_tls => Ok(Asked::say(core)),
-        StartTls::IfOffered => Ok(proceed(core)),
-        StartTls::Required => Err(Closed::refused(core, refusals::tls_not_offered())),
+    // RFC 3207 §4.2: never inside TLS
+    if core.encrypted {
+        return authentication::or_ready(core);
     }
-}
-
-fn proceed(core: &mut Core) -> State {
-    Ready::announce(core, false)
+    match core.settings.starttls {
+        StartTls::IfOffered | StartTls::Required if core.extensions.start_tls => Ok(Asked::say(core)),
+        StartTls::Required => Err(Closed::refused(core, refusals::tls_not_offered())),
+        StartTls::Never | StartTls::IfOffered => authentication::or_ready(core),
+    }
 }
 
 /// STARTTLS was said: nothing else is until it is answered (RFC 3207 §4).
@@ -47,7 +45,7 @@ impl Asked {
             // RFC 3207 §4: what to do now is policy.
             Severity::Transient | Severity::Permanent => match core.settings.starttls {
                 StartTls::Required => Err(Closed::refused(core, refusals::tls_refused(reply))),
-                StartTls::Never | StartTls::IfOffered => Ok(proceed(core)),
+                StartTls::Never | StartTls::IfOffered => authentication::or_ready(core),
             },
         }
     }

@@ -2,8 +2,11 @@
 
 use std::collections::VecDeque;
 
+use posthouse_sasl::Mechanism;
+
 use super::{
     Event, Extensions, Settings, Stage, Wait,
+    authentication::{Authenticating, Cancelling},
     budget::Budget,
     chunks::{Chunks, Spoiled},
     content::{ContentDue, Final, Sending},
@@ -25,6 +28,10 @@ pub(super) enum State {
     StartTls(Asked),
     /// The driver makes the handshake of TLS.
     Handshake(Handshake),
+    /// AUTH was said.
+    Authenticating(Authenticating),
+    /// AUTH was said, and then `*`.
+    Cancelling(Cancelling),
     /// A transaction may begin.
     Ready(Ready),
     /// MAIL, RCPT, DATA are on their way.
@@ -56,8 +63,15 @@ impl State {
             Self::Chunks(chunks) => Some(chunks.into_flight()),
             Self::Spoiled(spoiled) => Some(spoiled.into_flight()),
             Self::Final(last) => Some(last.into_flight()),
-            Self::Greeting(_) | Self::Hello(_) | Self::StartTls(_) | Self::Handshake(_) => None,
-            Self::Ready(_) | Self::Quitting(_) | Self::Closed => None,
+            Self::Greeting(_)
+            | Self::Hello(_)
+            | Self::StartTls(_)
+            | Self::Handshake(_)
+            | Self::Authenticating(_)
+            | Self::Cancelling(_)
+            | Self::Ready(_)
+            | Self::Quitting(_)
+            | Self::Closed => None,
         }
     }
 
@@ -67,6 +81,7 @@ impl State {
             Self::Greeting(_) => Stage::Greeting,
             Self::Hello(_) => Stage::Hello,
             Self::StartTls(_) | Self::Handshake(_) => Stage::StartTls,
+            Self::Authenticating(_) | Self::Cancelling(_) => Stage::Authentication,
             Self::Ready(_) | Self::Quitting(_) | Self::Closed => Stage::Idle,
             Self::ContentDue(_) | Self::Sending(_) | Self::Chunks(_) | Self::Spoiled(_) => Stage::Content,
             Self::Final(_) => Stage::FinalDot,
@@ -120,6 +135,7 @@ pub(super) enum Expected {
     Greeting,
     Hello,
     StartTls,
+    Authentication,
     Reset,
     Mail,
     /// For the recipient at this place.
@@ -138,6 +154,7 @@ impl Expected {
             Self::Greeting => Wait::Greeting,
             Self::Hello => Wait::Hello,
             Self::StartTls => Wait::StartTls,
+            Self::Authentication => Wait::Authentication,
             Self::Reset => Wait::Reset,
             Self::Mail => Wait::Mail,
             Self::Rcpt(_) => Wait::Rcpt,
@@ -155,6 +172,7 @@ pub(super) struct Core {
     pub(super) settings: Settings,
     /// Nobody but the peer reads what is said.
     pub(super) encrypted: bool,
+    pub(super) authenticated_by: Option<Mechanism>,
     pub(super) output: Output,
     /// The replies that are awaited, in order, each with the place in the output stream where its command ends.
     pub(super) expected: VecDeque<(Expected, u64)>,
@@ -168,6 +186,7 @@ impl Core {
         Self {
             encrypted: settings.encrypted,
             settings,
+            authenticated_by: None,
             output: Output::default(),
             expected: VecDeque::from([(Expected::Greeting, 0)]),
             events: VecDeque::new(),

@@ -27,10 +27,19 @@ fn recipient(address: &str) -> Recipient {
     address.parse::<posthouse_model::Mailbox>().unwrap().into()
 }
 
+fn method() -> impl Strategy<Value = Method> {
+    proptest::sample::select(vec![Mechanism::Login, Mechanism::CramMd5]).prop_map(Method::Only)
+}
+
 /// What a session tells, and says, when a peer says `replies`, each cut in pieces that come as soon as everything before was written.
-fn against(body: Body, replies: &[&[u8]], piece: usize) -> (Vec<Event>, Vec<u8>) {
+fn against(body: Body, auth: Option<Method>, replies: &[&[u8]], piece: usize) -> (Vec<Event>, Vec<u8>) {
     let mut settings = Settings::smtp("h.example".parse().unwrap());
     settings.starttls = StartTls::IfOffered;
+    settings.authentication = auth.map(|method| {
+        Authentication::new(method, "tim", "tanstaaftanstaaf", [7; NONCE_LENGTH])
+            .unwrap()
+            .with_consent_to_clear(true)
+    });
     let mut session = Session::new(settings);
     let (mut told, mut said) = (Vec::new(), Vec::new());
     let (mut work, mut content) = (2, None);
@@ -80,7 +89,7 @@ fn against(body: Body, replies: &[&[u8]], piece: usize) -> (Vec<Event>, Vec<u8>)
 const GREETING: &str = "220 a\r\n";
 
 /// A peer that offers much.
-const OFFER: &str = "250-a\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-BINARYMIME\r\n250 8BITMIME\r\n";
+const OFFER: &str = "250-a\r\n250-PIPELINING\r\n250-CHUNKING\r\n250-BINARYMIME\r\n250-AUTH LOGIN CRAM-MD5\r\n250 8BITMIME\r\n";
 
 /// The same and STARTTLS.
 const OFFER_IN_CLEAR: &str = "250-a\r\n250-STARTTLS\r\n250 PIPELINING\r\n";
@@ -88,16 +97,17 @@ const OFFER_IN_CLEAR: &str = "250-a\r\n250-STARTTLS\r\n250 PIPELINING\r\n";
 proptest! {
     #[test]
     fn whatever_a_peer_says_each_recipient_has_one_outcome_and_the_session_one_end(
-        lines in proptest::collection::vec("(220|250|250|250|354|354|421|450|452|500|502|550|552|554|999)(-| |)([a-z]{0,4}|STARTTLS)\r?\n", 0..24),
+        lines in proptest::collection::vec("(220|235|250|250|250|334|354|354|421|450|452|500|502|550|552|554|999)(-| |)([a-z]{0,4}|STARTTLS|AUTH LOGIN)\r?\n", 0..24),
         offered in any::<bool>(),
         binary in any::<bool>(),
+        auth in proptest::option::of(method()),
         piece in 1usize..9,
     ) {
         let body = if binary { Body::Binary } else { Body::SevenBit };
         let lines = lines.concat();
         let replies = if offered { vec![GREETING, OFFER, &lines] } else { vec![lines.as_str()] };
         let replies: Vec<&[u8]> = replies.into_iter().map(str::as_bytes).collect();
-        let (told, _) = against(body, &replies, piece);
+        let (told, _) = against(body, auth, &replies, piece);
         let begun = told.iter().filter(|event| **event == Event::Ready).count().min(2);
         let finished: Vec<_> =
             told.iter().filter_map(|event| if let Event::Finished(all) = event { Some(all.len()) } else { None }).collect();
@@ -108,8 +118,9 @@ proptest! {
 
     #[test]
     fn cutting_the_replies_elsewhere_changes_nothing(
-        lines in proptest::collection::vec("(220|250|250|250|354|354|450|550|554) [a-z]{0,4}\r\n", 0..24),
+        lines in proptest::collection::vec("(220|235|250|250|250|334|354|354|450|550|554) [a-z]{0,4}\r\n", 0..24),
         binary in any::<bool>(),
+        auth in proptest::option::of(method()),
         tls in any::<bool>(),
         piece in 1usize..9,
     ) {
@@ -117,12 +128,12 @@ proptest! {
         let hello = if tls { [OFFER_IN_CLEAR, "220 go\r\n", OFFER].as_slice() } else { &[OFFER] };
         let replies: Vec<&[u8]> =
             [GREETING].iter().chain(hello).copied().chain(lines.iter().map(String::as_str)).map(str::as_bytes).collect();
-        prop_assert_eq!(against(body, &replies, piece), against(body, &replies, usize::MAX));
+        prop_assert_eq!(against(body, auth, &replies, piece), against(body, auth, &replies, usize::MAX));
     }
 
     #[test]
     fn any_bytes_are_survived(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-        against(Body::SevenBit, &[&bytes], 3);
+        against(Body::SevenBit, None, &[&bytes], 3);
     }
 
     #[test]

@@ -1,18 +1,18 @@
 //! Plays the server against the client session.
 //!
-//! Directives: `lmtp`, `send-8bit`, `encrypted`, `tls never|offered|required` change the settings before the greeting; `again` starts another session with the default settings; `from PATH`,
+//! Directives: `lmtp`, `send-8bit`, `encrypted`, `tls never|offered|required`, `auth auto|MECHANISM USER PASSWORD [in-clear]` change the settings before the greeting; `again` starts another session with the default settings; `from PATH`,
 //! `to MAILBOX [NOTIFY=…] [ORCPT=…]` (any number), `size N`, `8bit`, `binary`, `utf8 addresses|headers`, `ret RET`, `envid ENVID`, `content TEXT`,
 //! `pieces N` make up the next transaction, `send` begins it (size defaults to that of the content); `abort-content`, `abort-dot` give it up just before its first
 //! octet or its final dot; `pause-dot` leaves the final dot out until `dot`; `premature TEXT` arrives before what the session has to say was
-//! written, `unheard TEXT` is not looked at yet; `upgraded`, `quit`, `lost`, `timeout` happen; `waits KIND` says which timer runs; `open`, `over`, `spent` and `is-encrypted` say
+//! written, `unheard TEXT` is not looked at yet; `upgraded`, `quit`, `lost`, `timeout` happen; `waits KIND` says which timer runs; `open`, `over`, `spent`, `is-encrypted` and `authenticated-by MECHANISM` say
 //! what the session is.
 
 use std::{collections::VecDeque, fmt::Write as _};
 
 use posthouse_model::{Mailbox, Reply};
 use posthouse_smtp::client::{
-    Body, Cause, Closed, Delivery, EightBit, Event, Loss, Origin, Recipient, Refusal, Session, Settings,
-    StartTls, Transaction, Utf8,
+    Authentication, Body, Cause, Closed, Delivery, EightBit, Event, Loss, Mechanism, Method, NONCE_LENGTH,
+    Origin, Recipient, Refusal, Session, Settings, StartTls, Transaction, Utf8,
 };
 
 use crate::transcript::{Cut, Side, Step, Transcript, expect, octets, unescape};
@@ -22,6 +22,8 @@ struct Play {
     session: Option<Session>,
     transaction: Transaction,
     size: Option<u64>,
+    /// What must never be seen but on the wire.
+    password: Option<String>,
     content: Vec<u8>,
     /// Octets of content in a piece.
     piece: usize,
@@ -72,6 +74,7 @@ impl Play {
             session: None,
             transaction: Self::no_transaction(),
             size: None,
+            password: None,
             content: Vec::new(),
             piece: 3,
             sent: None,
@@ -138,9 +141,19 @@ impl Play {
                 }
             }
             if !self.send_content() {
+                self.check_secrecy();
                 return;
             }
         }
+    }
+
+    /// Neither what the session told nor what it shows of itself has the password in it.
+    fn check_secrecy(&mut self) {
+        let Some(password) = self.password.clone() else { return };
+        let shown = format!("{:?} {:?} {:?}", self.settings, self.events, self.session);
+        let octets = format!("{:?}", password.as_bytes()); // as the octets of a buffer would be shown
+        assert!(!shown.contains(&password), "{}: {shown}", self.place);
+        assert!(!shown.contains(octets.trim_matches(['[', ']'])), "{}: {shown}", self.place);
     }
 
     /// Sends the content as far as the session lets; false if there is nothing to send.
@@ -174,6 +187,18 @@ impl Play {
             ["tls", "never"] => self.settings.starttls = StartTls::Never,
             ["tls", "offered"] => self.settings.starttls = StartTls::IfOffered,
             ["tls", "required"] => self.settings.starttls = StartTls::Required,
+            ["auth", method, user, password, consent @ ..] => {
+                let method =
+                    if *method == "auto" { Method::Auto } else { Method::Only(method.parse().unwrap()) };
+                let password = String::from_utf8(unescape(password)).unwrap();
+                let authentication = Authentication::new(method, user, &password, [7; NONCE_LENGTH]).unwrap();
+                self.password = Some(password);
+                self.settings.authentication =
+                    Some(authentication.with_consent_to_clear(consent.contains(&"in-clear")));
+            }
+            ["authenticated-by", name] => {
+                assert_eq!(self.session().authenticated_by().map(Mechanism::name), Some(*name), "{place}");
+            }
             ["upgraded"] => self.session().upgraded(),
             ["is-encrypted"] => assert!(self.session().is_encrypted(), "{place}"),
             ["send-8bit"] => self.settings.eight_bit = EightBit::Send,
