@@ -47,6 +47,8 @@ impl Configuration {
             node,
             policies,
             said: String::new(),
+            has_said_nothing: false,
+            passed_over: Vec::new(),
         };
         let task = tokio::spawn(following.run(Arc::clone(&hint), told));
         Self { hint, reported, task }
@@ -77,6 +79,10 @@ struct Following {
     policies: watch::Sender<Option<Arc<Policy>>>,
     /// The last trouble that was said.
     said: String,
+    /// It was said that nothing is published.
+    has_said_nothing: bool,
+    /// What is among the keys and is none, as it was said.
+    passed_over: Vec<String>,
 }
 
 impl Following {
@@ -92,7 +98,9 @@ impl Following {
     }
 
     async fn step(&mut self, told: &watch::Sender<u64>) {
-        let looked = match self.follower.look().await {
+        let look = self.follower.look().await;
+        self.say_passed_over();
+        let looked = match look {
             Ok(look) => {
                 self.take(look).await;
                 Ok(())
@@ -111,7 +119,7 @@ impl Following {
                 }
             }
             Err(trouble) if trouble != self.said => {
-                events::ConfigurationAway { error: &trouble }.emit();
+                events::ConfigurationAway { error: &trouble, is_cold: self.follower.is_cold() }.emit();
                 self.said = trouble;
             }
             Err(_) => {}
@@ -121,17 +129,38 @@ impl Following {
     async fn take(&mut self, look: Look) {
         let refused = match look {
             Look::Same => return,
+            Look::Nothing => return self.say_nothing(),
             Look::Refused(refused) => refused,
             Look::New(assembled) => match self.put_in_force(assembled).await {
                 Ok(()) => return,
                 Err(refused) => match self.follower.refuse(refused) {
                     Look::Refused(refused) => refused,
-                    Look::Same | Look::New(_) => return,
+                    Look::Nothing | Look::Same | Look::New(_) => return,
                 },
             },
         };
         let Refused { epoch, resource, reason, .. } = &refused;
-        events::SnapshotRefused { epoch, resource: resource.as_deref(), reason }.emit();
+        let is_cold = self.follower.is_cold();
+        events::SnapshotRefused { epoch, resource: resource.as_deref(), reason, is_cold }.emit();
+    }
+
+    /// Says once that there is nothing to begin with. Who has something goes on with it; that it was lost is the operator's to say and to mend.
+    fn say_nothing(&mut self) {
+        if self.follower.is_cold() && !self.has_said_nothing {
+            self.has_said_nothing = true;
+            events::ConfigurationAwaited.emit();
+        }
+    }
+
+    /// Says what is new of what is no key.
+    fn say_passed_over(&mut self) {
+        let found = self.follower.passed_over();
+        for reason in found.iter().filter(|reason| !self.passed_over.contains(reason)) {
+            events::KeyPassedOver { reason }.emit();
+        }
+        if self.passed_over != found {
+            self.passed_over = found.to_vec();
+        }
     }
 
     async fn put_in_force(&mut self, assembled: Arc<Assembled>) -> Result<(), Refused> {
@@ -145,9 +174,13 @@ impl Following {
         }
         let made = {
             let assembled = Arc::clone(&assembled);
-            spawn_blocking(move || Arc::new(Policy::new(&assembled))).await
+            spawn_blocking(move || Policy::new(&assembled)).await
         };
         let policy = made.map_err(|error| refused(format!("it cannot be made ready: {error}")))?;
+        let policy = Arc::new(policy.map_err(|error| {
+            let gateway = assembled.snapshot.gateway.origin.as_str();
+            Refused::new(&assembled.pointer, Some(gateway), error.to_string(), false)
+        })?);
         self.node.set_policy(Arc::clone(&policy));
         self.policies.send_replace(Some(policy));
         events::SnapshotApplied { hash: &assembled.pointer.index, epoch: &assembled.pointer.epoch }.emit();

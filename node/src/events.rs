@@ -36,7 +36,7 @@ impl SnapshotApplied<'_> {
     }
 }
 
-/// A snapshot was refused; the one in force stays.
+/// A snapshot was refused; the one in force stays, where there is one.
 pub struct SnapshotRefused<'a> {
     /// Its place in the order of publications.
     pub epoch: &'a dyn Display,
@@ -44,25 +44,66 @@ pub struct SnapshotRefused<'a> {
     pub resource: Option<&'a str>,
     /// Why.
     pub reason: &'a str,
+    /// None is in force.
+    pub is_cold: bool,
 }
 
 impl SnapshotRefused<'_> {
     /// Says it.
     pub fn emit(&self) {
-        error!(event = "snapshot_refused", publication = %self.epoch, resource = self.resource, reason = self.reason);
+        error!(
+            event = "snapshot_refused", publication = %self.epoch, resource = self.resource, reason = self.reason, effect = effect(self.is_cold)
+        );
     }
 }
 
-/// It cannot be looked for another snapshot; the one in force stays.
+/// What a node does that gets no other snapshot.
+fn effect(is_cold: bool) -> &'static str {
+    if is_cold {
+        "the node has no configuration and takes no mail"
+    } else {
+        "the node goes on with what it has"
+    }
+}
+
+/// There is no snapshot yet.
+pub struct ConfigurationAwaited;
+
+impl ConfigurationAwaited {
+    /// Says it.
+    pub fn emit(&self) {
+        info!(
+            event = "configuration_awaited",
+            effect = "nothing is published for this gateway: the node waits for the operator to publish, and takes no mail"
+        );
+    }
+}
+
+/// A file among the keys holds none.
+pub struct KeyPassedOver<'a> {
+    /// Which, and what is wrong with it.
+    pub reason: &'a str,
+}
+
+impl KeyPassedOver<'_> {
+    /// Says it.
+    pub fn emit(&self) {
+        warn!(event = "key_passed_over", reason = self.reason, effect = "the node goes by the other keys");
+    }
+}
+
+/// It cannot be looked for another snapshot; the one in force stays, where there is one.
 pub struct ConfigurationAway<'a> {
     /// Why.
     pub error: &'a dyn Display,
+    /// None is in force.
+    pub is_cold: bool,
 }
 
 impl ConfigurationAway<'_> {
     /// Says it.
     pub fn emit(&self) {
-        warn!(event = "configuration_away", error = %self.error, effect = "the node goes on with what it has");
+        warn!(event = "configuration_away", error = %self.error, effect = effect(self.is_cold));
     }
 }
 
@@ -247,6 +288,42 @@ impl SessionEnded<'_> {
     pub fn emit(&self, metrics: &Metrics) {
         metrics.sessions_ended.get_or_create(&EndLabel { by: self.by }).inc();
         debug!(event = "session_ended", client = %self.client, listener = self.listener, by = self.by);
+    }
+}
+
+/// A TLS handshake with a client failed.
+pub struct HandshakeFailed<'a> {
+    /// The client.
+    pub client: IpAddr,
+    /// The listener.
+    pub listener: &'a str,
+    /// Why.
+    pub reason: &'a str,
+}
+
+impl HandshakeFailed<'_> {
+    /// Says and counts it.
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.handshakes_failed.inc();
+        info!(event = "handshake_failed", client = %self.client, listener = self.listener, reason = self.reason);
+    }
+}
+
+/// A connection did not say whose it is, where that is required.
+pub struct ProxyRefused<'a> {
+    /// Who connected: the load balancer, or somebody who is none.
+    pub client: IpAddr,
+    /// The listener.
+    pub listener: &'a str,
+    /// Why.
+    pub reason: &'a dyn Display,
+}
+
+impl ProxyRefused<'_> {
+    /// Says and counts it.
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.proxy_refused.inc();
+        warn!(event = "proxy_refused", client = %self.client, listener = self.listener, reason = %self.reason);
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod content;
 pub mod entries;
 pub mod listener;
+pub mod proxy;
 pub mod reply;
 pub mod session;
 pub mod transaction;

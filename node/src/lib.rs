@@ -21,3 +21,5 @@ pub mod readiness;
 pub mod received;
 pub mod run;
 pub mod stores;
+pub mod tls;
+pub mod wire;

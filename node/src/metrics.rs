@@ -40,6 +40,10 @@ pub struct Metrics {
     pub sessions: Gauge,
     /// Sessions that ended, by how.
     pub sessions_ended: Family<EndLabel, Counter>,
+    /// TLS handshakes with clients that failed.
+    pub handshakes_failed: Counter,
+    /// Connections that did not say whose they are where the PROXY protocol is required, or from elsewhere than a trusted load balancer.
+    pub proxy_refused: Counter,
     /// Messages answered 250.
     pub messages_accepted: Counter,
     /// Octets of content answered 250.
@@ -75,6 +79,8 @@ impl Metrics {
         let metrics = Self {
             sessions: Gauge::default(),
             sessions_ended: Family::default(),
+            handshakes_failed: Counter::default(),
+            proxy_refused: Counter::default(),
             messages_accepted: Counter::default(),
             content_bytes_accepted: Counter::default(),
             refusals: Family::default(),
@@ -90,6 +96,16 @@ impl Metrics {
         };
         registry.register("sessions", "Sessions open now", metrics.sessions.clone());
         registry.register("sessions_ended", "Sessions that ended, by how", metrics.sessions_ended.clone());
+        registry.register(
+            "handshakes_failed",
+            "TLS handshakes with clients that failed",
+            metrics.handshakes_failed.clone(),
+        );
+        registry.register(
+            "proxy_refused",
+            "Connections refused for want of a trusted PROXY header",
+            metrics.proxy_refused.clone(),
+        );
         registry.register("messages_accepted", "Messages answered 250", metrics.messages_accepted.clone());
         registry.register(
             "content_accepted_bytes",

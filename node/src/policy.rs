@@ -1,12 +1,18 @@
 //! The configuration in force: one snapshot, made ready for use. Swapped whole; what is under way keeps the one it began with.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use posthouse_config::{Assembled, Millis, Snapshot, SnapshotHash};
+use posthouse_config::{Assembled, Listener, Millis, Snapshot, SnapshotHash};
 use posthouse_queue::{HoldReason, QueueMode};
 use posthouse_routing::Router;
 
-use crate::delivery::retry::RetrySchedule;
+use crate::{
+    delivery::retry::RetrySchedule,
+    tls::{
+        self,
+        server::{BadCertificate, ServerTls},
+    },
+};
 
 /// A snapshot and what is derived from it.
 pub struct Policy {
@@ -18,19 +24,33 @@ pub struct Policy {
     pub router: Router,
     /// When mail is tried again.
     pub retry: RetrySchedule,
+    /// The TLS of each listener that has one.
+    listeners_tls: HashMap<Box<str>, ServerTls>,
 }
 
 impl Policy {
     /// Makes a snapshot ready.
-    #[must_use]
-    pub fn new(assembled: &Assembled) -> Self {
+    pub fn new(assembled: &Assembled) -> Result<Self, BadCertificate> {
         let (snapshot, hash) = (Arc::clone(&assembled.snapshot), assembled.pointer.index);
         let retry = &snapshot.gateway.queue.retry;
         let retry = RetrySchedule {
             intervals: retry.intervals.iter().map(|interval| span(*interval)).collect(),
             expire_after: span(retry.expire_after),
         };
-        Self { router: Router::new(Arc::clone(&snapshot)), retry, hash, snapshot }
+        let listeners_tls = tls::server::listeners(&snapshot)?;
+        Ok(Self { router: Router::new(Arc::clone(&snapshot)), retry, listeners_tls, hash, snapshot })
+    }
+
+    /// A listener, by its name.
+    #[must_use]
+    pub fn listener(&self, name: &str) -> Option<&Listener> {
+        self.snapshot.gateway.listeners.iter().find(|listener| *listener.name == *name)
+    }
+
+    /// The TLS of a listener, if it has one.
+    #[must_use]
+    pub fn listener_tls(&self, name: &str) -> Option<&ServerTls> {
+        self.listeners_tls.get(name)
     }
 
     /// The mode of a queue, as this snapshot says.

@@ -77,29 +77,32 @@ pub struct RunArgs {
 
 /// Runs the node to its end; answers the exit code.
 pub async fn run(args: RunArgs) -> anyhow::Result<u8> {
-    let NodeEnd { sender, mut receiver } = NodeEnd::from_stdin()?;
+    let NodeEnd { mut sender, mut receiver } = NodeEnd::from_stdin()?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
     let mut heard = Vec::new();
     let store = tokio::select! {
         store = open_store(&args) => store?,
         _ = terminate.recv() => return Ok(0), // nothing was begun
-        () = gone(&mut receiver, &mut heard) => return Ok(0),
+        () = gone(&mut receiver, &mut sender, &mut heard) => return Ok(0),
     };
     let mut node = Running::start(&args, store, sender)?;
     for message in heard {
-        node.hear(message);
+        node.hear(message).await;
     }
     node.serve(receiver, terminate).await
 }
 
 /// Keeps what the operator says for later; ends when it is gone, or asks the node to end.
-async fn gone(receiver: &mut Receiver<ToNode>, heard: &mut Vec<ToNode>) {
+async fn gone(receiver: &mut Receiver<ToNode>, sender: &mut Sender<FromNode>, heard: &mut Vec<ToNode>) {
     while let Ok(Some(message)) = receiver.receive().await {
         // Only the newest of each kind counts; sockets that are no longer wanted are closed.
         match &message {
             ToNode::Drain { within_ms: _ } => return,
             ToNode::Listeners(_) => heard.retain(|message| !matches!(message, ToNode::Listeners(_))),
-            ToNode::Look => continue, // it looks when it begins
+            ToNode::Look => {
+                say(sender, FromNode::Seen).await; // who waits for a store is not stuck; it looks when it begins
+                continue;
+            }
         }
         heard.push(message);
     }
@@ -218,7 +221,7 @@ impl Running {
         let drain = loop {
             tokio::select! {
                 heard = receiver.receive() => match heard {
-                    Ok(Some(message)) => if let Some(within) = self.hear(message) {
+                    Ok(Some(message)) => if let Some(within) = self.hear(message).await {
                         events::Draining { why: "the operator asks for it" }.emit();
                         break within;
                     },
@@ -244,15 +247,18 @@ impl Running {
             }
             self.say_ready().await;
         };
-        self.drain(drain, &mut terminate).await;
+        self.drain(drain, &mut receiver, &mut terminate).await;
         Ok(0)
     }
 
     /// Does what the operator says; how long a drain may take, if it asks for one.
-    fn hear(&mut self, message: ToNode) -> Option<Duration> {
+    async fn hear(&mut self, message: ToNode) -> Option<Duration> {
         match message {
             ToNode::Listeners(listeners) => self.listen(listeners),
-            ToNode::Look => self.configuration.hint(),
+            ToNode::Look => {
+                self.configuration.hint();
+                self.say(FromNode::Seen).await;
+            }
             ToNode::Drain { within_ms } => return Some(Duration::from_millis(within_ms)),
         }
         None
@@ -290,15 +296,11 @@ impl Running {
     }
 
     async fn say(&mut self, message: FromNode) {
-        if let Err(error) = self.sender.send(message).await
-            && !matches!(error, ControlError::Gone)
-        {
-            tracing::warn!(event = "control_failed", error = %error); // its end is noticed by the receiver
-        }
+        say(&mut self.sender, message).await;
     }
 
     /// Ends in order: no new mail, sessions end, attempts end, everything is settled, the incarnation departs.
-    async fn drain(self, within: Duration, terminate: &mut Signal) {
+    async fn drain(mut self, within: Duration, receiver: &mut Receiver<ToNode>, terminate: &mut Signal) {
         self.readiness.set_draining();
         self.stop.cancel();
         let deadline = time::Instant::now() + within;
@@ -310,10 +312,29 @@ impl Running {
         tokio::select! {
             () = ended => {}
             () = time::sleep_until(deadline) => tracing::warn!(event = "drain_cut", effect = "sessions and attempts under way are broken off; nothing accepted is lost"),
+            () = answer(receiver, &mut self.sender) => {}
             _ = terminate.recv() => tracing::warn!(event = "drain_cut", effect = "second SIGTERM: ends at once"),
         }
         self.end.cancel();
         let _ = time::timeout(LAST_WORDS, self.presence).await;
+    }
+}
+
+/// Tells the operator, as long as it asks, that a node which ends lives. Never returns: its end is no reason to end sooner.
+async fn answer(receiver: &mut Receiver<ToNode>, sender: &mut Sender<FromNode>) {
+    while let Ok(Some(message)) = receiver.receive().await {
+        if matches!(message, ToNode::Look) {
+            say(sender, FromNode::Seen).await;
+        }
+    }
+    std::future::pending::<()>().await;
+}
+
+async fn say(sender: &mut Sender<FromNode>, message: FromNode) {
+    if let Err(error) = sender.send(message).await
+        && !matches!(error, ControlError::Gone)
+    {
+        tracing::warn!(event = "control_failed", error = %error); // its end is noticed by the receiver
     }
 }
 

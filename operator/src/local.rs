@@ -108,8 +108,7 @@ pub(crate) fn run(args: LocalArgs, log_format: Format) -> Result<Ending, Failure
     let ending = runtime.block_on(async {
         let signals = Signals::listen().map_err(system("listen to signals"))?;
         let (sender, events) = mpsc::channel(EVENTS);
-        let gateways: Vec<_> = run::gateways(&reading).cloned().collect();
-        let fleet = Fleet::new(settings, state, sender, gateways).await;
+        let fleet = Fleet::new(settings, state, sender, run::queues(&reading)).await;
         // On this thread, always: what it reads and compiles is large, and each thread that did so would keep a heap for it.
         Run::new(reader, reading, fleet, log_format)?.run(signals, events).await
     });

@@ -69,6 +69,22 @@ fn a_killed_node_is_back_within_500_ms_on_its_addresses_and_clients_are_not_refu
 }
 
 #[test]
+fn a_node_that_does_not_answer_is_killed_and_started_again_without_any_edit() {
+    let house = House::new(NODE);
+    let mut operator = house.start_ready();
+    let stopped = house.node();
+    kill_process(Pid::from_raw(i32::try_from(stopped.pid).unwrap()).unwrap(), Signal::STOP).unwrap();
+    house.until_logged(
+        &mut operator,
+        "node is killed: it is stuck: it did not answer its control socket for 10 s",
+    );
+    let next = || Ok(Some(house.node()).filter(|node| node.pid != stopped.pid));
+    let next = operator.until("another node", SOON, next).unwrap();
+    assert_eq!(next.listeners[0].address, stopped.listeners[0].address);
+    assert!(!is_running(stopped.pid));
+}
+
+#[test]
 fn nodes_end_when_the_operator_is_killed() {
     let house = House::new(NODE);
     let mut operator = house.start_ready();

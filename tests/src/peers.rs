@@ -1,6 +1,7 @@
-//! Other people's mail programs: swaks, smtp-source and smtp-sink, Postfix. They prove what our own client and sink cannot: that the
-//! product speaks with what is out there.
+//! Other people's programs: swaks, smtp-source and smtp-sink, Postfix, and BIND, whom mail asks its way. They prove what our own client and
+//! sink cannot: that the product speaks with what is out there.
 
+pub mod named;
 pub mod postfix;
 
 use std::net::SocketAddr;

@@ -23,12 +23,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("posthouse-config", &["model"]),
     ("posthouse-sasl", &["model"]),
     ("posthouse-smtp", &["model", "sasl"]),
+    ("posthouse-dns", &["model"]),
     ("posthouse-queue", &["model"]),
     ("posthouse-routing", &["config", "model"]),
     ("posthouse-channel", &["config", "model"]),
     ("posthouse-compiler", &["config", "crds", "model"]),
     ("posthouse-operator", &["channel", "compiler", "config", "crds", "model", "routing"]),
-    ("posthouse-node", &["channel", "config", "model", "queue", "routing", "sasl", "smtp"]),
+    ("posthouse-node", &["channel", "config", "dns", "model", "queue", "routing", "sasl", "smtp"]),
     ("posthouse-tests", &[]),
 ];
 
@@ -45,6 +46,7 @@ const NEVER: &[(&str, &[&[&str]], &str)] = &[
     ("posthouse-smtp", &[RUNTIME, CLIENTS, KUBERNETES], "sans-IO: octets in, events and octets out"),
     ("posthouse-compiler", &[RUNTIME, CLIENTS], "the compiler is a pure function"),
     ("posthouse-crds", &[RUNTIME, CLIENTS], "types, and nothing that connects"),
+    ("posthouse-dns", &[KUBERNETES], "it asks name servers, not the cluster"),
     ("posthouse-queue", &[KUBERNETES], "the queue knows no cluster"),
     ("posthouse-channel", &[KUBERNETES], "nodes use it, and they know no cluster"),
     ("posthouse-node", &[KUBERNETES], "a node has no Kubernetes token and no use for one"),
@@ -87,7 +89,7 @@ fn nothing_reaches_what_it_must_never_reach() {
 #[test]
 fn the_operator_speaks_no_mail_and_holds_no_queue() {
     let built = tree("posthouse-operator");
-    for bad in ["posthouse-smtp", "posthouse-pop3", "posthouse-sasl", "posthouse-queue"] {
+    for bad in ["posthouse-smtp", "posthouse-pop3", "posthouse-sasl", "posthouse-queue", "posthouse-dns"] {
         assert!(!built.contains(bad), "the operator must not reach {bad}");
     }
 }

@@ -1,17 +1,17 @@
 //! The channel of one gateway: pieces, a pointer, reports; over a folder or over Redis. What moves is the same, and so is what it promises.
 //!
 //! The pointer moves in one step, only forward, and only to a snapshot whose index is there. A reader may find that a piece is gone (it was
-//! collected, or lost): then it looks at the pointer again.
+//! collected, or lost): then it looks at the pointer again. What a publisher does is done for the holder of the [`Lease`] alone.
 
 use std::{
     collections::{HashMap, HashSet},
-    io,
+    fmt, io,
     path::PathBuf,
 };
 
 use posthouse_config::{ChunkName, Epoch, Pointer, Publication};
 
-use crate::{Directory, RedisChannel, Report};
+use crate::{Directory, Holder, Lease, RedisChannel, Report};
 
 /// Where the pieces of one gateway's snapshots are.
 #[derive(Clone, Debug)]
@@ -23,12 +23,14 @@ pub enum Channel {
 }
 
 /// What came of an attempt to move the pointer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Moved {
     /// It names this publication now.
     Forward,
     /// It names one that is not older: somebody else published meanwhile.
     Outdated(Epoch),
+    /// Another one publishes here.
+    Held(Holder),
 }
 
 /// Why the channel does not answer, or not as it should.
@@ -74,11 +76,27 @@ impl Channel {
         }
     }
 
+    /// Takes or renews the publisher's lease; who holds it, if that is another one. A folder belongs to whoever holds its state's lock.
+    pub async fn claim(&self, lease: &Lease) -> Result<Option<Holder>, ChannelError> {
+        match self {
+            Self::Directory(_) => Ok(None),
+            Self::Redis(redis) => redis.claim(lease).await,
+        }
+    }
+
+    /// Gives the lease back, if it is this one's: another publisher need not wait until it lapses.
+    pub async fn give_back(&self, lease: &Lease) -> Result<(), ChannelError> {
+        match self {
+            Self::Directory(_) => Ok(()),
+            Self::Redis(redis) => redis.give_back(lease).await,
+        }
+    }
+
     /// Uploads the fresh pieces of a publication, then moves the pointer to it and tells those who listen. Doing it twice is doing it once.
-    pub async fn publish(&self, publication: &Publication) -> Result<Moved, ChannelError> {
+    pub async fn publish(&self, publication: &Publication, lease: &Lease) -> Result<Moved, ChannelError> {
         match self {
             Self::Directory(directory) => directory.publish(publication),
-            Self::Redis(redis) => redis.publish(publication).await,
+            Self::Redis(redis) => redis.publish(publication, lease).await,
         }
     }
 
@@ -91,10 +109,15 @@ impl Channel {
     }
 
     /// Removes all pieces but these, if the pointer is still this one.
-    pub async fn collect(&self, pointer: &Pointer, keep: &HashSet<ChunkName>) -> Result<(), ChannelError> {
+    pub async fn collect(
+        &self,
+        pointer: &Pointer,
+        keep: &HashSet<ChunkName>,
+        lease: &Lease,
+    ) -> Result<(), ChannelError> {
         match self {
             Self::Directory(directory) => directory.collect(pointer, keep),
-            Self::Redis(redis) => redis.collect(pointer, keep).await,
+            Self::Redis(redis) => redis.collect(pointer, keep, lease).await,
         }
     }
 
@@ -123,10 +146,20 @@ impl Channel {
     }
 
     /// Removes the reports of runs that are over.
-    pub async fn forget(&self, uids: &[String]) -> Result<(), ChannelError> {
+    pub async fn forget(&self, uids: &[String], lease: &Lease) -> Result<(), ChannelError> {
         match self {
             Self::Directory(directory) => directory.forget(uids),
-            Self::Redis(redis) => redis.forget(uids).await,
+            Self::Redis(redis) => redis.forget(uids, lease).await,
+        }
+    }
+}
+
+impl fmt::Display for Channel {
+    /// Where it is, for a person: the URL of a Redis may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(directory) => write!(f, "the folder {}", directory.path().display()),
+            Self::Redis(redis) => write!(f, "the Redis of the queue {:?}", redis.queue_id()),
         }
     }
 }

@@ -35,7 +35,7 @@ pub const MAX_SOCKETS: usize = 128;
 pub enum ToNode {
     /// These are the node's listening sockets from now on.
     Listeners(Listeners),
-    /// The pointer moved: look now. A hint; a node looks by itself as well.
+    /// The pointer may have moved: look now, and say at once that this was [seen](FromNode::Seen). A hint; a node looks by itself as well.
     Look,
     /// Take no new mail, finish what is under way, end.
     Drain {
@@ -73,6 +73,8 @@ pub struct ListeningSocket {
 pub enum FromNode {
     /// It has a snapshot and a store, and serves its listeners. Said once.
     Ready,
+    /// It heard that it is to look: it lives, whatever the channel and the store do. Said once for each time.
+    Seen,
     /// Its report in the channel is another one. A hint.
     Reported,
     /// Its state changed.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use posthouse_config::{Assembled, Assembly, ChunkName, Pointer, Refusal, SealingKey};
 use tokio::task::{JoinError, spawn_blocking};
 
-use crate::{Applied, Channel, ChannelError, KeyFolder, KeyFolderError, Refused, Report};
+use crate::{Applied, Channel, ChannelError, KeyFolder, KeyFolderError, Keys, Refused, Report};
 
 /// How often a pointer that moves while its pieces are read is followed in one look.
 const ROUNDS: usize = 8;
@@ -17,6 +17,8 @@ pub struct Follower {
     keys: KeyFolder,
     held: Option<Arc<Assembled>>,
     report: Report,
+    /// What is named as a key and is none.
+    passed_over: Vec<String>,
     /// The report as the channel has it.
     reported: Option<Report>,
 }
@@ -24,6 +26,8 @@ pub struct Follower {
 /// What a look found.
 #[derive(Debug)]
 pub enum Look {
+    /// Nothing is published.
+    Nothing,
     /// Nothing new.
     Same,
     /// A snapshot that is verified whole. It counts as applied once that is [said](Follower::applied).
@@ -55,7 +59,8 @@ impl Follower {
     /// A follower that holds nothing yet, for this run of a node.
     #[must_use]
     pub fn new(channel: Channel, keys: KeyFolder, uid: String, node: String) -> Self {
-        Self { channel, keys, held: None, report: Report::new(uid, node), reported: None }
+        let report = Report::new(uid, node);
+        Self { channel, keys, held: None, report, passed_over: Vec::new(), reported: None }
     }
 
     /// Where it looks.
@@ -64,13 +69,27 @@ impl Follower {
         &self.channel
     }
 
+    /// Whether it holds nothing yet.
+    #[must_use]
+    pub fn is_cold(&self) -> bool {
+        self.held.is_none()
+    }
+
+    /// Files among the keys that hold none, each with what is wrong with it: the last look did without them.
+    #[must_use]
+    pub fn passed_over(&self) -> &[String] {
+        &self.passed_over
+    }
+
     /// Looks where the pointer is now. What is not newer than what is held is left alone: a Redis that comes back from a copy gets the newer one
     /// from the operator.
     pub async fn look(&mut self) -> Result<Look, FollowError> {
-        let keys: Arc<[SealingKey]> = self.keys.read()?.into();
+        let Keys { good, bad } = self.keys.look()?;
+        self.passed_over = bad.iter().map(ToString::to_string).collect();
+        let keys: Arc<[SealingKey]> = good.into();
         self.report.keys = keys.iter().map(SealingKey::id).collect();
         for _ in 0..ROUNDS {
-            let Some(pointer) = self.channel.pointer().await? else { return Ok(Look::Same) };
+            let Some(pointer) = self.channel.pointer().await? else { return Ok(Look::Nothing) };
             if self.held.as_ref().is_some_and(|held| pointer.epoch <= held.pointer.epoch) {
                 return Ok(Look::Same);
             }

@@ -23,6 +23,15 @@ pub struct KeyFolder {
     path: PathBuf,
 }
 
+/// What a folder of keys has.
+#[derive(Debug)]
+pub struct Keys {
+    /// The keys, the newest first; at least one.
+    pub good: Vec<SealingKey>,
+    /// Files that are named as a key and hold none.
+    pub bad: Vec<KeyFolderError>,
+}
+
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyFolderError {
@@ -35,7 +44,7 @@ pub enum KeyFolderError {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        why: posthouse_config::ParseKeyError,
+        why: String,
     },
     /// There is no file with a key.
     #[error("{}: there is no sealing key in this folder: a key is a file whose name is a number", .0.display())]
@@ -53,22 +62,30 @@ impl KeyFolder {
         &self.path
     }
 
-    /// All keys, the newest first; at least one. A file that holds none is an error: nobody shall think that a key is in use which is not.
+    /// All keys, the newest first; at least one. A file that holds none is an error, for whoever seals: nobody shall think that a key is in use
+    /// which is not.
     pub fn read(&self) -> Result<Vec<SealingKey>, KeyFolderError> {
-        let mut keys = Vec::new();
+        let Keys { good, bad } = self.look()?;
+        bad.into_iter().next().map_or(Ok(good), Err)
+    }
+
+    /// The keys that there are, at least one, and what is none, for whoever opens: one bad file takes no other key away.
+    pub fn look(&self) -> Result<Keys, KeyFolderError> {
+        let (mut good, mut bad) = (Vec::new(), Vec::new());
         for path in files(&self.path)? {
             // A mounted Secret has names that begin with a dot beside its keys.
             let number = path.file_name().and_then(|name| name.to_str()?.parse::<u64>().ok());
             let Some(number) = number else { continue };
-            let Some(text) = read_bounded(&path, KEY_FILE)? else { continue };
-            let key = SealingKey::parse(&String::from_utf8_lossy(&text));
-            keys.push((number, key.map_err(|why| KeyFolderError::NoKey { path, why })?));
+            match read_key(path) {
+                Ok(key) => good.extend(key.map(|key| (number, key))),
+                Err(error) => bad.push(error),
+            }
         }
-        keys.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
-        if keys.is_empty() {
-            return Err(KeyFolderError::Empty(self.path.clone()));
+        if good.is_empty() {
+            return Err(bad.into_iter().next().unwrap_or_else(|| KeyFolderError::Empty(self.path.clone())));
         }
-        Ok(keys.into_iter().map(|(_, key)| key).collect())
+        good.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
+        Ok(Keys { good: good.into_iter().map(|(_, key)| key).collect(), bad })
     }
 
     /// Makes the first key of a folder that has none.
@@ -80,4 +97,15 @@ impl KeyFolder {
             .map_err(|_| failed("make the key", &path)(std::io::Error::other("no randomness")))?;
         Ok(replace(&path, format!("{}\n", STANDARD.encode(octets)).as_bytes(), true)?)
     }
+}
+
+/// The key in a file; nothing where the file is gone by now.
+fn read_key(path: PathBuf) -> Result<Option<SealingKey>, KeyFolderError> {
+    let text = match read_bounded(&path, KEY_FILE) {
+        Ok(text) => text,
+        Err(ChannelError::Damaged { why, .. }) => return Err(KeyFolderError::NoKey { path, why }),
+        Err(error) => return Err(error.into()),
+    };
+    let key = text.map(|text| SealingKey::parse(&String::from_utf8_lossy(&text))).transpose();
+    key.map_err(|why| KeyFolderError::NoKey { path, why: why.to_string() })
 }

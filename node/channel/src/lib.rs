@@ -6,10 +6,12 @@
 //! sockets and Redis; what a snapshot means is not its business.
 
 pub mod channel;
+mod collection;
 pub mod control;
 pub mod directory;
 pub mod follower;
 pub mod keys;
+pub mod lease;
 pub mod news;
 pub mod publisher;
 pub mod redis;
@@ -18,8 +20,9 @@ pub mod report;
 pub use channel::{Channel, ChannelError, Moved};
 pub use directory::Directory;
 pub use follower::{FollowError, Follower, Look, read_once};
-pub use keys::{KeyFolder, KeyFolderError};
+pub use keys::{KeyFolder, KeyFolderError, Keys};
+pub use lease::{Holder, Lease};
 pub use news::News;
-pub use publisher::{PublishError, Published, Publisher};
+pub use publisher::{Mended, PublishError, Published, Publisher, last_published};
 pub use redis::RedisChannel;
 pub use report::{Applied, Refused, Report};

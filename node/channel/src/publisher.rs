@@ -1,26 +1,35 @@
 //! The operator's side: what the compiler made becomes what the pointer names, sealed with a key and in a schema that every live node reads. I/O
 //! by its channels. Level-triggered: whatever is not as it should be is written again.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc, time::Duration};
 
 use posthouse_config::{
-    Assembled, Epoch, IndexError, KeyId, Publication, ResourceName, SCHEMA_MAX, SCHEMA_MIN, SealingKey,
-    Snapshot, SnapshotHash, common_schema,
+    Assembled, Epoch, IndexError, KeyId, Part, Publication, SCHEMA_MAX, SCHEMA_MIN, SealingKey, Snapshot,
+    SnapshotHash, common_schema,
 };
 use posthouse_model::Timestamp;
+use tokio::time::timeout;
 
-use crate::{Channel, ChannelError, KeyFolder, KeyFolderError, Look, Moved, Report, follower::read_once};
+use crate::{
+    Channel, ChannelError, Holder, KeyFolder, KeyFolderError, Lease, Look, Moved, Report,
+    collection::Collection, follower::read_once,
+};
+
+/// How long one channel may take to say what was published before: a run that begins does not wait for a Redis that is away.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Publishes one gateway's snapshots. With several channels each has the same.
 #[derive(Debug)]
 pub struct Publisher {
     channels: Vec<Channel>,
     keys: KeyFolder,
-    /// How often the leader's lease changed hands.
-    transitions: u64,
+    lease: Lease,
+    /// Another one who publishes here: until it is gone, nothing is.
+    held_by: Option<Holder>,
     current: Option<Current>,
-    /// The publication of which every channel has all pieces and nothing else.
-    collected: Option<Epoch>,
+    /// Every channel had the current publication: what is not there any more was lost.
+    is_everywhere: bool,
+    collection: Collection,
     /// Somebody who does not lead published: what holds is not what was published here.
     is_overtaken: bool,
 }
@@ -31,7 +40,7 @@ struct Current {
     /// As the compiler made it, in the newest schema; absent after a start, when only what nodes got is known.
     source: Option<Arc<Snapshot>>,
     publication: Publication,
-    downgraded: Vec<ResourceName>,
+    downgraded: Vec<Part>,
 }
 
 /// What the nodes are to run.
@@ -46,7 +55,16 @@ pub struct Published {
     /// The key that it is sealed with.
     pub key: KeyId,
     /// Rules that need a newer schema than every live node reads.
-    pub downgraded: Vec<ResourceName>,
+    pub downgraded: Vec<Part>,
+}
+
+/// Something that a channel had lost, and has again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mended {
+    /// Where.
+    pub place: String,
+    /// Whether all of it was gone, and not a part.
+    pub is_whole: bool,
 }
 
 /// Why it is not published.
@@ -69,19 +87,52 @@ pub enum PublishError {
     /// Somebody else leads.
     #[error("publication {0} is there already, from a later leader: this one steps back")]
     Outdated(Epoch),
+    /// Another one publishes.
+    #[error(
+        "another operator publishes for this queue id: {0}; stop that one, or give this gateway a spec.queue.id of its own. Until then nothing of it \
+         is published or removed here; if that one was killed, its lease lapses within 10 s"
+    )]
+    Held(Holder),
 }
 
 impl Publisher {
-    /// A publisher to these channels, sealing with these keys.
+    /// A publisher to these channels, sealing with these keys, as the holder of this lease.
     #[must_use]
-    pub fn new(channels: Vec<Channel>, keys: KeyFolder, transitions: u64) -> Self {
-        Self { channels, keys, transitions, current: None, collected: None, is_overtaken: false }
+    pub fn new(channels: Vec<Channel>, keys: KeyFolder, lease: Lease) -> Self {
+        Self {
+            channels,
+            keys,
+            lease,
+            held_by: None,
+            current: None,
+            is_everywhere: false,
+            collection: Collection::default(),
+            is_overtaken: false,
+        }
     }
 
     /// Where it publishes.
     #[must_use]
     pub fn channels(&self) -> &[Channel] {
         &self.channels
+    }
+
+    /// What it seals with.
+    #[must_use]
+    pub fn keys(&self) -> &KeyFolder {
+        &self.keys
+    }
+
+    /// As whom it publishes.
+    #[must_use]
+    pub fn lease(&self) -> &Lease {
+        &self.lease
+    }
+
+    /// Who else publishes here, as far as is known: then nothing is published or collected.
+    #[must_use]
+    pub fn held_by(&self) -> Option<&Holder> {
+        self.held_by.as_ref()
     }
 
     /// Whether somebody else, who does not lead, published last: the next publication goes beyond it.
@@ -103,35 +154,13 @@ impl Publisher {
         })
     }
 
-    /// The snapshot that the nodes were given last, by this run or another one: the newest that can be read. What cannot be read is told to
-    /// `unreadable` and is as if it was not there.
-    pub async fn restore(&mut self, mut unreadable: impl FnMut(String)) -> Option<Arc<Snapshot>> {
-        let keys = match self.keys.read() {
-            Ok(keys) => keys,
-            Err(error) => {
-                unreadable(error.to_string());
-                return None;
-            }
-        };
-        let mut newest: Option<Arc<Assembled>> = None;
-        for channel in &self.channels {
-            match read_once(channel, &self.keys).await {
-                Ok(Look::New(found)) => {
-                    if newest.as_ref().is_none_or(|newest| newest.pointer.epoch < found.pointer.epoch) {
-                        newest = Some(found);
-                    }
-                }
-                Ok(Look::Same) => {}
-                Ok(Look::Refused(refused)) => unreadable(refused.reason),
-                Err(error) => unreadable(error.to_string()),
-            }
-        }
-        let Assembled { pointer, snapshot, .. } = &*newest?;
-        // Made again it is the same, octet for octet, unless it was made by another version.
-        let key = keys.iter().find(|key| key.id() == pointer.key)?;
-        let publication = Publication::new(snapshot, pointer.epoch, key, None).ok()?;
+    /// Goes on from what was [published last](last_published). Made again it is the same, octet for octet, unless it was made by another version.
+    pub fn resume(&mut self, last: &Assembled) {
+        let Assembled { pointer, snapshot, .. } = last;
+        let Ok(keys) = self.keys.look() else { return };
+        let Some(key) = keys.good.iter().find(|key| key.id() == pointer.key) else { return };
+        let Ok(publication) = Publication::new(snapshot, pointer.epoch, key, None) else { return };
         self.current = Some(Current { source: None, publication, downgraded: Vec::new() });
-        Some(Arc::clone(snapshot))
     }
 
     /// Publishes a snapshot, unless it is what is published already. `live` are the reports of the nodes that live.
@@ -141,6 +170,9 @@ impl Publisher {
         live: &[Report],
         now: Timestamp,
     ) -> Result<Published, PublishError> {
+        if let Some(holder) = &self.held_by {
+            return Err(PublishError::Held(holder.clone())); // until a check finds the lease free
+        }
         let keys = self.keys.read()?;
         let key = self.choose(&keys, live)?;
         let schemas = live.iter().map(|report| (report.schema_min, report.schema_max));
@@ -152,12 +184,13 @@ impl Publisher {
             loop {
                 let before = self.current.as_ref().map(|current| &current.publication);
                 let publication = Publication::new(&downgraded.snapshot, epoch, key, before)?;
-                match upload(&self.channels, &publication).await? {
+                match upload(&self.channels, &publication, &self.lease).await? {
                     Moved::Forward => {
-                        self.take(wanted, publication, downgraded.rules);
+                        self.take(wanted, publication, downgraded.parts);
                         break;
                     }
-                    Moved::Outdated(newer) if newer.transitions > self.transitions => {
+                    Moved::Held(holder) => return Err(self.yield_to(holder)),
+                    Moved::Outdated(newer) if newer.transitions > self.lease.transitions => {
                         return Err(PublishError::Outdated(newer));
                     }
                     Moved::Outdated(newer) => epoch.sequence = newer.sequence + 1,
@@ -167,58 +200,79 @@ impl Publisher {
         self.published().ok_or(PublishError::NoCommonSchema)
     }
 
-    fn take(&mut self, wanted: &Arc<Snapshot>, mut publication: Publication, downgraded: Vec<ResourceName>) {
+    fn take(&mut self, wanted: &Arc<Snapshot>, mut publication: Publication, downgraded: Vec<Part>) {
         publication.forget_octets();
         self.current = Some(Current { source: Some(Arc::clone(wanted)), publication, downgraded });
         self.is_overtaken = false;
+        self.is_everywhere = true;
     }
 
-    /// Looks whether every channel has what was published, and writes again what is lost, or what some node found damaged. Collects what none of
-    /// these nodes needs any more.
-    pub async fn check(&mut self, live: &[Report]) -> Result<(), PublishError> {
-        let Some(current) = &self.current else { return Ok(()) };
+    /// Renews the lease. Looks whether every channel has what was published, and writes again what is lost, or what some node found damaged; what
+    /// had been there is told. Collects what none of these nodes needs any more.
+    pub async fn check(&mut self, live: &[Report]) -> Result<Vec<Mended>, PublishError> {
+        self.claim().await?;
+        let Some(current) = &self.current else { return Ok(Vec::new()) };
         let publication = &current.publication;
         let pointer = publication.pointer;
-        let epoch = pointer.epoch;
         let chunks = publication.chunks();
         let is_damaged = live
             .iter()
             .filter_map(|report| report.refused.as_ref())
-            .any(|refused| refused.is_damaged && refused.hash == publication.pointer.index);
-        let mut lacking = Vec::new();
+            .any(|refused| refused.is_damaged && refused.hash == pointer.index);
+        let (mut lacking, mut mended) = (Vec::new(), Vec::new());
         for channel in &self.channels {
             let found = match channel.pointer().await {
                 Err(ChannelError::Damaged { .. }) => None,
                 found => found?,
             };
-            if let Some(newer) = found.filter(|found| found.epoch > epoch) {
-                if newer.epoch.transitions > self.transitions {
+            if let Some(newer) = found.filter(|found| found.epoch > pointer.epoch) {
+                if newer.epoch.transitions > self.lease.transitions {
                     return Err(PublishError::Outdated(newer.epoch));
                 }
                 self.is_overtaken = true; // the next publication goes beyond it
-                return Ok(());
+                return Ok(Vec::new());
             }
-            if is_damaged || found != Some(pointer) || !chunks.is_subset(&channel.names().await?) {
+            let is_whole = found == Some(pointer) && chunks.is_subset(&channel.names().await?);
+            if !is_whole && self.is_everywhere {
+                mended.push(Mended { place: channel.to_string(), is_whole: found != Some(pointer) });
+            }
+            if !is_whole || is_damaged {
                 lacking.push(channel.clone());
             }
         }
+        let keys = self.keys.look()?.good;
         if !lacking.is_empty() {
-            let keys = self.keys.read()?;
             let key = keys.iter().find(|key| key.id() == publication.key());
-            let Some(key) = key else { return Ok(()) }; // the next publication is sealed with another one
-            let whole = Publication::new(publication.snapshot(), epoch, key, None)?;
-            if upload(&lacking, &whole).await? != Moved::Forward {
-                self.is_overtaken = true; // a pointer that cannot be read stands in the way
-                return Ok(());
+            let Some(key) = key else { return Ok(Vec::new()) }; // the next publication is sealed with another one
+            let whole = Publication::new(publication.snapshot(), pointer.epoch, key, None)?;
+            match upload(&lacking, &whole, &self.lease).await? {
+                Moved::Forward => {}
+                Moved::Held(holder) => return Err(self.yield_to(holder)),
+                Moved::Outdated(_) => {
+                    self.is_overtaken = true; // a pointer that cannot be read stands in the way
+                    return Ok(Vec::new());
+                }
             }
         }
-        if self.collected != Some(epoch) && live.iter().all(|report| report.has_applied(epoch)) {
-            for channel in &self.channels {
-                channel.collect(&pointer, &chunks).await?;
+        self.is_everywhere = true;
+        self.collection.collect(&self.channels, publication, live, &keys, &self.lease).await?;
+        Ok(mended)
+    }
+
+    /// Takes or renews the lease in every channel.
+    async fn claim(&mut self) -> Result<(), PublishError> {
+        for channel in &self.channels {
+            if let Some(holder) = channel.claim(&self.lease).await? {
+                return Err(self.yield_to(holder));
             }
-            self.collected = Some(epoch);
         }
+        self.held_by = None;
         Ok(())
+    }
+
+    fn yield_to(&mut self, holder: Holder) -> PublishError {
+        self.held_by = Some(holder.clone());
+        PublishError::Held(holder)
     }
 
     /// The newest key that every live node has; for want of one, the one in use; at last the newest.
@@ -242,7 +296,7 @@ impl Publisher {
                 }
             }
         }
-        Ok(Epoch { transitions: self.transitions, sequence: now.0.max(last + 1) })
+        Ok(Epoch { transitions: self.lease.transitions, sequence: now.0.max(last + 1) })
     }
 }
 
@@ -260,13 +314,49 @@ impl Current {
     }
 }
 
-/// Uploads to every channel; not moved if any has something newer.
-async fn upload(channels: &[Channel], publication: &Publication) -> Result<Moved, ChannelError> {
+/// What the nodes were given last, by this run or another one: the newest that can be read. What cannot be read is told to `unreadable` and is as if
+/// it was not there.
+pub async fn last_published(
+    channels: &[Channel],
+    keys: &KeyFolder,
+    mut unreadable: impl FnMut(String),
+) -> Option<Arc<Assembled>> {
+    let mut newest: Option<Arc<Assembled>> = None;
     for channel in channels {
-        match channel.publish(publication).await? {
+        match timeout(PATIENCE, read_once(channel, keys)).await {
+            Ok(Ok(Look::New(found))) => {
+                if newest.as_ref().is_none_or(|newest| newest.pointer.epoch < found.pointer.epoch) {
+                    newest = Some(found);
+                }
+            }
+            Ok(Ok(Look::Nothing | Look::Same)) => {}
+            Ok(Ok(Look::Refused(refused))) => unreadable(format!("{channel}: {}", refused.reason)),
+            Ok(Err(error)) => unreadable(error.to_string()),
+            Err(_) => unreadable(format!("{channel} does not answer within {} s", PATIENCE.as_secs())),
+        }
+    }
+    newest
+}
+
+/// Uploads to every channel; not moved if any has something newer, or is another publisher's.
+async fn upload(
+    channels: &[Channel],
+    publication: &Publication,
+    lease: &Lease,
+) -> Result<Moved, ChannelError> {
+    for channel in channels {
+        match channel.publish(publication, lease).await? {
             Moved::Forward => {}
-            outdated @ Moved::Outdated(_) => return Ok(outdated),
+            stopped => return Ok(stopped),
         }
     }
     Ok(Moved::Forward)
+}
+
+impl fmt::Display for Mended {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let what =
+            if self.is_whole { "the pointer to the configuration" } else { "pieces of the configuration" };
+        write!(f, "{what} had gone from {}", self.place)
+    }
 }

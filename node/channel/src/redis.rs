@@ -2,7 +2,8 @@
 //! server is away every call fails within the time limit.
 //!
 //! Keys, for the queue `ID`: `ph:{ID.config}:chunks` (hash: name → sealed piece), `…:pointer` (hash: transitions, sequence, text), `…:nodes` (hash:
-//! run → report); channels `…:news` for the nodes, `…:answers` for the operator. Nothing of it expires.
+//! run → report), `…:publisher` (hash: the publisher's lease); channels `…:news` for the nodes, `…:answers` for the operator. Nothing of it expires but
+//! the lease.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -21,6 +22,7 @@ use tokio::sync::OnceCell;
 
 use crate::{
     channel::{ChannelError, Moved},
+    lease::{Holder, LEASE, Lease},
     report::{REPORT_LENGTH, Report},
 };
 
@@ -43,6 +45,8 @@ pub struct RedisChannel(Arc<Inner>);
 struct Inner {
     client: Client,
     connection: OnceCell<ConnectionManager>,
+    queue_id: String,
+    lease: String,
     chunks: String,
     pointer: String,
     nodes: String,
@@ -70,12 +74,18 @@ impl RedisChannel {
         Ok(Self(Arc::new(Inner {
             client,
             connection: OnceCell::new(),
+            queue_id: queue_id.to_owned(),
+            lease: name("publisher"),
             chunks: name("chunks"),
             pointer: name("pointer"),
             nodes: name("nodes"),
             news: name("news"),
             answers: name("answers"),
         })))
+    }
+
+    pub(crate) fn queue_id(&self) -> &str {
+        &self.0.queue_id
     }
 
     pub(crate) async fn pointer(&self) -> Result<Option<Pointer>, ChannelError> {
@@ -111,7 +121,28 @@ impl RedisChannel {
         Ok(names.iter().filter_map(|name| name.parse().ok()).collect())
     }
 
-    pub(crate) async fn publish(&self, publication: &Publication) -> Result<Moved, ChannelError> {
+    pub(crate) async fn claim(&self, lease: &Lease) -> Result<Option<Holder>, ChannelError> {
+        let script = publishers(include_str!("../scripts/claim.lua"));
+        let mut call = script.prepare_invoke();
+        call.key(&self.0.lease);
+        lease.write(&mut call);
+        let held: Option<(String, u64, String)> = self.send(Step::Call(&call)).await?;
+        Ok(held.map(|(_, transitions, who)| Holder::new(transitions, &who)))
+    }
+
+    pub(crate) async fn give_back(&self, lease: &Lease) -> Result<(), ChannelError> {
+        let script = Script::new(include_str!("../scripts/give_back.lua"));
+        let mut call = script.prepare_invoke();
+        call.key(&self.0.lease).arg(&lease.id);
+        let _: Value = self.send(Step::Call(&call)).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn publish(
+        &self,
+        publication: &Publication,
+        lease: &Lease,
+    ) -> Result<Moved, ChannelError> {
         let mut batch = Pipeline::new();
         let mut octets = 0;
         for (name, sealed) in &publication.fresh {
@@ -126,14 +157,20 @@ impl RedisChannel {
         self.upload(&batch).await?;
         let Pointer { epoch, index, .. } = &publication.pointer;
         let text = encoded(&publication.pointer)?;
-        let script = Script::new(include_str!("../scripts/publish.lua"));
+        let script = publishers(include_str!("../scripts/publish.lua"));
         let mut call = script.prepare_invoke();
-        call.key(&self.0.pointer).key(&self.0.chunks);
+        call.key(&self.0.lease).key(&self.0.pointer).key(&self.0.chunks);
+        lease.write(&mut call);
         call.arg(epoch.transitions).arg(epoch.sequence).arg(text).arg(index.to_string()).arg(&self.0.news);
-        let newer: Option<(u64, u64)> = self.send(Step::Call(&call)).await?;
-        Ok(newer.map_or(Moved::Forward, |(transitions, sequence)| {
-            Moved::Outdated(Epoch { transitions, sequence })
-        }))
+        let stopped: Option<(String, u64, String)> = self.send(Step::Call(&call)).await?;
+        Ok(match stopped {
+            None => Moved::Forward,
+            Some((why, transitions, who)) if why == "held" => Moved::Held(Holder::new(transitions, &who)),
+            Some((_, transitions, sequence)) => {
+                let number = |error| ChannelError::Redis(format!("the pointer's sequence: {error}"));
+                Moved::Outdated(Epoch { transitions, sequence: sequence.parse().map_err(number)? })
+            }
+        })
     }
 
     async fn upload(&self, batch: &Pipeline) -> Result<(), ChannelError> {
@@ -144,13 +181,16 @@ impl RedisChannel {
         &self,
         pointer: &Pointer,
         keep: &HashSet<ChunkName>,
+        lease: &Lease,
     ) -> Result<(), ChannelError> {
         let gone: Vec<String> = self.names().await?.difference(keep).map(ToString::to_string).collect();
         let text = encoded(pointer)?;
-        let script = Script::new(include_str!("../scripts/collect.lua"));
+        let script = publishers(include_str!("../scripts/collect.lua"));
         for part in gone.chunks(NAMES_AT_ONCE) {
             let mut call = script.prepare_invoke();
-            call.key(&self.0.pointer).key(&self.0.chunks).arg(&text).arg(part);
+            call.key(&self.0.lease).key(&self.0.pointer).key(&self.0.chunks);
+            lease.write(&mut call);
+            call.arg(&text).arg(part);
             let _: u64 = self.send(Step::Call(&call)).await?;
         }
         Ok(())
@@ -177,12 +217,17 @@ impl RedisChannel {
         Ok(reports.filter_map(|report| serde_json::from_slice(report).ok()).collect())
     }
 
-    pub(crate) async fn forget(&self, uids: &[String]) -> Result<(), ChannelError> {
+    pub(crate) async fn forget(&self, uids: &[String], lease: &Lease) -> Result<(), ChannelError> {
         if uids.is_empty() {
             return Ok(());
         }
-        let asked = Cmd::hdel(&self.0.nodes, uids);
-        self.send(Step::Command(&asked)).await
+        let script = publishers(include_str!("../scripts/forget.lua"));
+        let mut call = script.prepare_invoke();
+        call.key(&self.0.lease).key(&self.0.nodes);
+        lease.write(&mut call);
+        call.arg(uids);
+        let _: Value = self.send(Step::Call(&call)).await?;
+        Ok(())
     }
 
     /// Listens until the connection ends; `tell` is called once it listens, and for each word.
@@ -246,6 +291,20 @@ impl fmt::Debug for RedisChannel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "RedisChannel({})", self.0.pointer) // the URL may hold a password
     }
+}
+
+impl Lease {
+    /// The first arguments of every function that a publisher calls.
+    fn write(&self, call: &mut ScriptInvocation<'_>) {
+        let Self { transitions, id, who } = self;
+        let life = u64::try_from(LEASE.as_millis()).unwrap_or(u64::MAX);
+        call.arg(*transitions).arg(id).arg(who).arg(life);
+    }
+}
+
+/// A function that is the publisher's alone.
+fn publishers(source: &str) -> Script {
+    Script::new(&[include_str!("../scripts/common/lease.lua"), source].concat())
 }
 
 fn encoded(pointer: &Pointer) -> Result<String, ChannelError> {

@@ -15,6 +15,7 @@ use crate::{
     seal::{self, Purpose, SealError, SealingKey},
     sections::{CHUNK_LENGTH, List},
     snapshot::{Disorder, Queue, Retired, Snapshot},
+    tls::Certificate,
 };
 
 /// A snapshot with what its pieces were.
@@ -34,6 +35,7 @@ enum Part {
     Domains(Vec<Arc<MailDomain>>),
     Rules(Vec<RelayRule>),
     Retired(Vec<Retired>),
+    Certificates(Vec<Certificate>),
 }
 
 /// An index that was opened: the pieces that are wanted are known.
@@ -126,6 +128,7 @@ impl Assembly {
     ) -> Result<Assembled, Refusal> {
         let Self { pointer, index } = self;
         let mut sections = HashMap::with_capacity(index.sections.len());
+        let mut certificates = Vec::new();
         let (mut queues, mut domains, mut rules, mut retired) =
             (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         let mut octets = 0_usize;
@@ -144,6 +147,7 @@ impl Assembly {
                 Part::Domains(part) => domains.extend_from_slice(part),
                 Part::Rules(part) => rules.extend_from_slice(part),
                 Part::Retired(part) => retired.extend_from_slice(part),
+                Part::Certificates(part) => certificates.extend_from_slice(part),
             }
             sections.insert(section, (part, length));
         }
@@ -155,6 +159,7 @@ impl Assembly {
             domains: domains.into(),
             rules: rules.into(),
             retired: retired.into(),
+            certificates: certificates.into(),
         };
         snapshot.check()?;
         Ok(Assembled { pointer, snapshot: Arc::new(snapshot), sections })
@@ -185,6 +190,7 @@ fn read(
         List::Domains => Part::Domains(items(&plain)?),
         List::Rules => Part::Rules(items(&plain)?),
         List::Retired => Part::Retired(items(&plain)?),
+        List::Certificates => Part::Certificates(items(&plain)?),
     };
     Ok((Arc::new(part), plain.len()))
 }

@@ -154,6 +154,9 @@ pub enum LocalDelivery {
         host: HostPort,
         /// The queue.
         queue: QueueName,
+        /// It is of a tenant's choosing: see [`Forward::guarded`]. Since schema 4.
+        #[serde(default, skip_serializing_if = "is_default")]
+        guarded: bool,
     },
     /// Kept in the queue for POP3.
     Maildrop {
@@ -196,6 +199,9 @@ pub struct Forward {
     /// Whose mail it takes.
     #[serde(default, skip_serializing_if = "is_default")]
     pub admits: Admits,
+    /// The host is of a tenant's choosing: the gateway's denied networks are not connected to. Since schema 4.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub guarded: bool,
     /// What it asks for and is not built yet, by field, or what of it is refused (`unknownRecipients.forward (refused)`): the mail is accepted
     /// and waits.
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]

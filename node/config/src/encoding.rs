@@ -11,7 +11,7 @@ use crate::snapshot::{Disorder, Snapshot};
 pub const SCHEMA_MIN: u32 = 1;
 
 /// The newest schema that this node reads, and the one that the compiler writes.
-pub const SCHEMA_MAX: u32 = 3;
+pub const SCHEMA_MAX: u32 = 4;
 
 /// The longest encoding that is read: 10,000 domains with 100,000 recipients need about 8 MiB.
 pub const ENCODED_LENGTH: usize = 64 << 20;

@@ -1,10 +1,12 @@
 //! What belongs to the gateway as a whole: listeners, queue settings, relay control, limits. Plain data.
 
+use std::net::SocketAddr;
+
 use ipnet::IpNet;
 use posthouse_model::Domain;
 use serde::{Deserialize, Serialize};
 
-use crate::{domain::is_default, resource::ResourceName, span::Millis};
+use crate::{domain::is_default, resource::ResourceName, span::Millis, tls::ListenerTls};
 
 /// Ports below this are bound higher: a node has no right to bind them.
 const FIRST_UNPRIVILEGED_PORT: u16 = 1024;
@@ -35,6 +37,24 @@ pub struct Gateway {
     /// When outgoing mail leaves that no queue of a domain says more about.
     #[serde(default, skip_serializing_if = "is_default")]
     pub connectivity: Connectivity,
+    /// Who is asked for names; absent: whom the system asks, without DNSSEC. Since schema 4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resolver: Option<Resolver>,
+    /// What is not connected to for a resource of another namespace, sorted. Since schema 4.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub denied_networks: Box<[IpNet]>,
+}
+
+/// Who is asked for names.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Resolver {
+    /// The nameservers, in the order to ask them; none: the system's.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub nameservers: Box<[SocketAddr]>,
+    /// Answers are validated by DNSSEC: one that should be signed and is not right is as if there was none.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub dnssec: bool,
 }
 
 impl Gateway {
@@ -51,6 +71,8 @@ impl Gateway {
             relay_control: None,
             limits: Limits::default(),
             connectivity: Connectivity::default(),
+            resolver: None,
+            denied_networks: Box::default(),
         }
     }
 }
@@ -70,6 +92,13 @@ pub struct Listener {
     /// Why it is not bound, in words for people; absent: it is. A listener that asks for what is not built yet stays closed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub closed: Option<Box<str>>,
+    /// Its TLS; absent: none. Since schema 4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ListenerTls>,
+    /// The networks of load balancers that say the client's address by the PROXY protocol, sorted. Where there is one, nobody else is
+    /// listened to, and they are not without it. Since schema 4.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub proxy_networks: Box<[IpNet]>,
 }
 
 /// The port that a listener's port is bound at: below 1024, 10000 higher (25 → 10025), else the port itself.

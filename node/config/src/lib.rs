@@ -25,6 +25,7 @@ pub mod secret;
 pub mod sections;
 pub mod snapshot;
 pub mod span;
+pub mod tls;
 
 pub use assembly::{Assembled, Assembly, Refusal};
 pub use domain::{
@@ -34,7 +35,7 @@ pub use domain::{
 pub use encoding::{DecodeError, ENCODED_LENGTH, SCHEMA_MAX, SCHEMA_MIN};
 pub use gateway::{
     AddressTrust, Concurrency, Connectivity, Gateway, Limits, Listener, Protocol, QueueSettings,
-    RelayAuthentication, RelayControl, Retry, bind_port,
+    RelayAuthentication, RelayControl, Resolver, Retry, bind_port,
 };
 pub use hash::{ParseHashError, SnapshotHash};
 pub use index::{INDEX_LENGTH, IndexError};
@@ -44,9 +45,10 @@ pub use pointer::{ChunkName, Epoch, POINTER_LENGTH, Pointer};
 pub use publication::Publication;
 pub use resource::{ParseResourceError, ResourceName};
 pub use rule::{Match, RelayRule, RuleTarget, Tier};
-pub use schema::{Downgraded, common_schema};
+pub use schema::{Downgraded, Part, common_schema};
 pub use seal::{KEY_LENGTH, KeyId, ParseKeyError, SealError, SealingKey};
 pub use secret::{Credentials, Secret};
 pub use sections::CHUNK_LENGTH;
 pub use snapshot::{Disorder, Hold, Queue, Retired, Snapshot, local_queue_name};
 pub use span::Millis;
+pub use tls::{AuthenticationMethod, Certificate, ClientTls, ListenerTls, TlsMode};

@@ -15,6 +15,7 @@ use crate::{
     seal::{KeyId, Purpose, SealingKey},
     sections::{Item, List, runs, sections},
     snapshot::{Queue, Retired, Snapshot},
+    tls::Certificate,
 };
 
 /// A snapshot, cut, sealed and named.
@@ -53,6 +54,7 @@ impl Publication {
         draft.cut::<Arc<MailDomain>>()?;
         draft.cut::<RelayRule>()?;
         draft.cut::<Retired>()?;
+        draft.cut::<Certificate>()?;
         let Draft { runs, mut fresh, .. } = draft;
         let index = Index {
             schema: snapshot.schema,

@@ -8,6 +8,7 @@ use crate::{
     pattern::{AddressPattern, SenderPattern},
     resource::ResourceName,
     secret::Credentials,
+    tls::{AuthenticationMethod, ClientTls},
 };
 
 /// One `RelayRule`. Rules are asked by tier, then namespace, then order, then name; the first that matches decides.
@@ -32,6 +33,15 @@ pub struct RelayRule {
     /// What the hosts are logged in to with. Since schema 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub credentials: Option<Credentials>,
+    /// How they are logged in with. Since schema 4.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub method: AuthenticationMethod,
+    /// TLS towards the hosts. Since schema 4.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub tls: ClientTls,
+    /// The hosts are of a tenant's choosing: the gateway's denied networks are not connected to. Since schema 4.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub guarded: bool,
     /// What it asks for and is not built yet, by field (`relay.authentication`), or what of it is refused (`relay (refused)`): the mail is
     /// accepted and waits, and is never sent without it.
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]

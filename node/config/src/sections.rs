@@ -13,6 +13,7 @@ use crate::{
     resource::ResourceName,
     rule::RelayRule,
     snapshot::{Queue, Retired, Snapshot},
+    tls::Certificate,
 };
 
 /// The most octets of a chunk before it is sealed: no value may keep the queue's Redis busy for long.
@@ -38,6 +39,8 @@ pub(crate) enum List {
     Rules,
     /// [`Snapshot::retired`].
     Retired,
+    /// [`Snapshot::certificates`].
+    Certificates,
 }
 
 /// What a list is made of.
@@ -105,6 +108,18 @@ impl Item for Retired {
 
     fn name(&self) -> &str {
         self.domain.as_str()
+    }
+}
+
+impl Item for Certificate {
+    const LIST: List = List::Certificates;
+
+    fn list(snapshot: &Snapshot) -> &[Self] {
+        &snapshot.certificates
+    }
+
+    fn name(&self) -> &str {
+        ResourceName::as_str(&self.name)
     }
 }
 
@@ -203,6 +218,9 @@ mod tests {
             matches: crate::Match::Always,
             target: crate::RuleTarget::Direct,
             credentials: None,
+            method: crate::AuthenticationMethod::default(),
+            tls: crate::ClientTls::default(),
+            guarded: false,
             unsupported: vec!["x".repeat(100).into(); fields].into(),
         };
         let sections = sections(&[

@@ -10,9 +10,11 @@ use crate::{
     encoding::SCHEMA_MAX,
     gateway::{Connectivity, Gateway},
     names::compare_names,
+    resource::ResourceName,
     rule::RelayRule,
-    secret::Credentials,
+    secret::{Credentials, REDACTED, Secret},
     span::Millis,
+    tls::Certificate,
 };
 
 /// One gateway's compiled configuration.
@@ -34,6 +36,9 @@ pub struct Snapshot {
     /// Names that were a domain's until lately, sorted. Since schema 2.
     #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
     pub retired: Box<[Retired]>,
+    /// The certificates of its listeners, sorted by name. Since schema 4.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub certificates: Box<[Certificate]>,
 }
 
 /// A name whose domain is gone: deleted by mistake, perhaps, so its mail gets 451 for a while before it gets 550.
@@ -98,6 +103,12 @@ pub enum Disorder {
     /// Retired names are not sorted, or one stands twice.
     #[error("retired name {0} is out of order or doubled")]
     Retired(Domain),
+    /// Certificates are not sorted, or one stands twice.
+    #[error("certificate {0} is out of order or doubled")]
+    Certificate(ResourceName),
+    /// A listener names a certificate that is not there.
+    #[error("certificate {0} is not there")]
+    NoCertificate(ResourceName),
     /// Groups or aliases are not sorted by name, or one stands twice.
     #[error("{name} of domain {domain} is out of order or doubled")]
     Expansion {
@@ -108,7 +119,7 @@ pub enum Disorder {
     },
     /// Rules are not in the order in which they are asked.
     #[error("relay rule {0} is out of order or doubled")]
-    Rule(crate::ResourceName),
+    Rule(ResourceName),
     /// The retry intervals are empty or one is zero.
     #[error("the retry intervals are empty or have a zero")]
     RetryIntervals,
@@ -126,6 +137,7 @@ impl Snapshot {
             domains: Box::default(),
             rules: Box::default(),
             retired: Box::default(),
+            certificates: Box::default(),
         }
     }
 
@@ -141,6 +153,9 @@ impl Snapshot {
         }
         self.rules.sort_by(compare_rules);
         self.retired.sort_by(|a, b| a.domain.cmp(&b.domain));
+        self.certificates.sort_by(|a, b| a.name.cmp(&b.name));
+        self.gateway.denied_networks.sort();
+        self.gateway.listeners.iter_mut().for_each(|listener| listener.proxy_networks.sort());
         if let Some(relay_control) = &mut self.gateway.relay_control {
             relay_control.networks.sort();
         }
@@ -150,13 +165,14 @@ impl Snapshot {
     /// Whether it says the same, whenever each was published.
     #[must_use]
     pub fn says_the_same(&self, other: &Self) -> bool {
-        let Self { schema, generation: _, gateway, queues, domains, rules, retired } = self;
+        let Self { schema, generation: _, gateway, queues, domains, rules, retired, certificates } = self;
         *schema == other.schema
             && *gateway == other.gateway
             && *queues == other.queues
             && *domains == other.domains
             && *rules == other.rules
             && *retired == other.retired
+            && *certificates == other.certificates
     }
 
     /// The same with nothing in it that must not be shown.
@@ -165,6 +181,9 @@ impl Snapshot {
         let mut shown = self.clone();
         for rule in &mut shown.rules {
             rule.credentials = rule.credentials.as_ref().map(|_| Credentials::redacted());
+        }
+        for certificate in &mut shown.certificates {
+            certificate.key = Secret::new(REDACTED);
         }
         shown
     }
@@ -189,6 +208,14 @@ impl Snapshot {
         if let Some(retired) = first_out_of_order(&self.retired, |a, b| a.domain.cmp(&b.domain)) {
             return Err(Disorder::Retired(retired.domain.clone()));
         }
+        if let Some(found) = first_out_of_order(&self.certificates, |a, b| a.name.cmp(&b.name)) {
+            return Err(Disorder::Certificate(found.name.clone()));
+        }
+        let is_there = |name: &ResourceName| self.certificate(name).is_some();
+        let named = self.gateway.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+        if let Some(name) = named.flat_map(|tls| &tls.certificates).find(|name| !is_there(name)) {
+            return Err(Disorder::NoCertificate(name.clone()));
+        }
         let intervals = &self.gateway.queue.retry.intervals;
         if intervals.is_empty() || intervals.contains(&Millis(0)) {
             return Err(Disorder::RetryIntervals);
@@ -201,6 +228,13 @@ impl Snapshot {
     pub fn queue(&self, name: &QueueName) -> Option<&Queue> {
         let place = self.queues.binary_search_by(|queue| queue.name.cmp(name)).ok()?;
         self.queues.get(place)
+    }
+
+    /// The certificate of this name.
+    #[must_use]
+    pub fn certificate(&self, name: &ResourceName) -> Option<&Certificate> {
+        let place = self.certificates.binary_search_by(|listed| listed.name.cmp(name)).ok()?;
+        self.certificates.get(place)
     }
 
     /// Whether this name was a domain's until so lately that its mail gets 451: it may come back.

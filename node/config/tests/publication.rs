@@ -11,9 +11,9 @@ use std::{collections::HashMap, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use posthouse_config::{
-    Assembled, Assembly, CHUNK_LENGTH, ChunkName, Credentials, Epoch, Gateway, MailDomain, Match, Pointer,
-    Publication, Queue, Recipients, Refusal, RelayRule, Retired, RuleTarget, SealingKey, Secret, Snapshot,
-    Tier, common_schema,
+    Assembled, Assembly, AuthenticationMethod, CHUNK_LENGTH, ChunkName, ClientTls, Credentials, Epoch,
+    Gateway, MailDomain, Match, Pointer, Publication, Queue, Recipients, Refusal, RelayRule, Retired,
+    RuleTarget, SealingKey, Secret, Snapshot, Tier, common_schema,
 };
 use posthouse_model::{LocalPart, QueueName, Timestamp};
 use proptest::{prelude::*, sample::subsequence};
@@ -254,6 +254,9 @@ fn what_an_older_node_gets_is_what_it_reads_and_never_more_than_is_safe() {
         matches: Match::Always,
         target: RuleTarget::Direct,
         credentials: Some(Credentials { username: Secret::new("u"), password: Secret::new("p") }),
+        method: AuthenticationMethod::default(),
+        tls: ClientTls::default(),
+        guarded: false,
         unsupported: Box::default(),
     }]
     .into();

@@ -10,10 +10,10 @@
 use std::sync::Arc;
 
 use posthouse_config::{
-    AddressTrust, Admits, AliasedRecipients, Connectivity, DecodeError, Disorder, ENCODED_LENGTH, Expansion,
-    Forward, Gateway, Hold, Listener, LocalDelivery, MailDomain, Match, MessageSize, Millis, Protocol, Queue,
-    Recipients, RelayAuthentication, RelayControl, RelayRule, Role, RuleTarget, Snapshot, Tier,
-    UnknownRecipients, bind_port, local_queue_name,
+    AddressTrust, Admits, AliasedRecipients, AuthenticationMethod, ClientTls, Connectivity, DecodeError,
+    Disorder, ENCODED_LENGTH, Expansion, Forward, Gateway, Hold, Listener, LocalDelivery, MailDomain, Match,
+    MessageSize, Millis, Protocol, Queue, Recipients, RelayAuthentication, RelayControl, RelayRule, Role,
+    RuleTarget, Snapshot, Tier, UnknownRecipients, bind_port, local_queue_name,
 };
 use posthouse_model::{HostPort, LocalPart, QueueName};
 use proptest::{prelude::*, sample::subsequence};
@@ -45,6 +45,8 @@ fn everything() -> Snapshot {
             port: 25,
             bind_port: bind_port(25),
             closed: None,
+            tls: None,
+            proxy_networks: Box::default(),
         },
         Listener {
             name: "odmr".into(),
@@ -52,6 +54,8 @@ fn everything() -> Snapshot {
             port: 366,
             bind_port: bind_port(366),
             closed: Some("NotSupportedYet: protocol Odmr".into()),
+            tls: None,
+            proxy_networks: Box::default(),
         },
     ]
     .into();
@@ -74,12 +78,14 @@ fn everything() -> Snapshot {
     domain.local_delivery = Some(LocalDelivery::Lmtp {
         host: host("dovecot.mail.svc", Some(24)),
         queue: local_queue_name(&queue("example.com")).unwrap(),
+        guarded: false,
     });
     domain.unknown_recipients = UnknownRecipients::Forward(Box::new(Forward {
         host: host("mx2.example.com", None),
         queue: queue("example.com"),
         aliased_recipients: AliasedRecipients::Forward,
         admits: Admits::Authorized,
+        guarded: false,
         unsupported: ["footer".into()].into(),
     }));
     domain.message_size = MessageSize { sent: Some(20 << 20), received: None };
@@ -95,6 +101,9 @@ fn everything() -> Snapshot {
         matches: Match::Always,
         target,
         credentials: None,
+        method: AuthenticationMethod::default(),
+        tls: ClientTls::default(),
+        guarded: false,
         unsupported: Box::default(),
     };
     let mut snapshot = Snapshot::new(gateway);

@@ -21,6 +21,6 @@ pub use mailbox::{LocalPart, Mailbox};
 pub use notification::{Envid, Notify, OriginalRecipient, ParseNotificationError, Ret};
 pub use path::{ForwardPath, ReversePath};
 pub use reply::{ParseReplyError, Reply, ReplyCode, Severity};
-pub use route::{HostPort, NextHop, Route, Transport};
+pub use route::{HopTls, HostPort, NextHop, Route, Security, Transport};
 pub use status::{EnhancedStatus, ParseStatusError, StatusClass};
 pub use time::Timestamp;

@@ -64,6 +64,8 @@ impl ReplyCode {
     pub const LOCAL_ERROR: Self = Self(451);
     /// 452: not enough room.
     pub const NO_ROOM: Self = Self(452);
+    /// 454: temporary authentication failure, or TLS not available (RFC 4954 §6, RFC 3207 §4).
+    pub const TEMPORARY_AUTH_FAILURE: Self = Self(454);
     /// 500: syntax error, command not recognised.
     pub const SYNTAX_ERROR: Self = Self(500);
     /// 501: syntax error in arguments.
@@ -72,6 +74,8 @@ impl ReplyCode {
     pub const NOT_IMPLEMENTED: Self = Self(502);
     /// 503: bad sequence of commands.
     pub const BAD_SEQUENCE: Self = Self(503);
+    /// 530: authentication or encryption required (RFC 4954 §6, RFC 3207 §4).
+    pub const AUTH_REQUIRED: Self = Self(530);
     /// 550: mailbox not available.
     pub const MAILBOX_UNAVAILABLE: Self = Self(550);
     /// 552: too much.

@@ -39,23 +39,129 @@ pub enum Transport {
     Maildrop,
 }
 
+/// How a connection to a next hop is secured, and as whom it is made: what tells it from others to the same hosts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Security {
+    /// When TLS begins.
+    pub tls: HopTls,
+    /// The certificate must name the host and chain to a trusted root, and without TLS nothing is sent.
+    pub verified: bool,
+    /// The addresses are of a tenant's choosing: those of the networks that the gateway denies are not connected to.
+    pub guarded: bool,
+    /// The relay rule whose login or roots are used, `namespace/name`: its connections are nobody else's.
+    pub rule: Option<Box<str>>,
+}
+
+/// When TLS begins on a connection to a next hop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum HopTls {
+    /// By STARTTLS (RFC 3207), where it is offered; required where the security is verified.
+    #[default]
+    StartTls,
+    /// At once (RFC 8314).
+    Implicit,
+    /// Never.
+    Disabled,
+}
+
 /// A next hop: hosts tried in order, one after the other, as one destination. Its text form is the lane's and the metric's name for it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(from = "Record", into = "Record")]
 pub struct NextHop {
     /// How the hosts are spoken to.
     pub transport: Transport,
     /// The hosts in the order to try them; empty only for a maildrop.
     pub hosts: Vec<HostPort>,
+    /// How the connection is secured.
+    pub security: Security,
 }
 
+impl NextHop {
+    /// A next hop with the defaults: STARTTLS where it is offered, no login.
+    #[must_use]
+    pub fn new(transport: Transport, hosts: Vec<HostPort>) -> Self {
+        Self { transport, hosts, security: Security::default() }
+    }
+}
+
+/// How a next hop stands in a record: those with the defaults as they did before there was anything else.
+#[derive(Serialize, Deserialize)]
+enum Record {
+    Smtp(Vec<HostPort>),
+    Lmtp(Vec<HostPort>),
+    Maildrop(Vec<HostPort>),
+    Secured(Transport, Vec<HostPort>, SecurityRecord),
+}
+
+#[derive(Serialize, Deserialize)]
+struct SecurityRecord {
+    tls: u8,
+    verified: bool,
+    guarded: bool,
+    rule: Option<Box<str>>,
+}
+
+impl From<NextHop> for Record {
+    fn from(NextHop { transport, hosts, security }: NextHop) -> Self {
+        if security != Security::default() {
+            let Security { tls, verified, guarded, rule } = security;
+            let tls = match tls {
+                HopTls::StartTls => 0,
+                HopTls::Implicit => 1,
+                HopTls::Disabled => 2,
+            };
+            return Self::Secured(transport, hosts, SecurityRecord { tls, verified, guarded, rule });
+        }
+        match transport {
+            Transport::Smtp => Self::Smtp(hosts),
+            Transport::Lmtp => Self::Lmtp(hosts),
+            Transport::Maildrop => Self::Maildrop(hosts),
+        }
+    }
+}
+
+impl From<Record> for NextHop {
+    fn from(record: Record) -> Self {
+        match record {
+            Record::Smtp(hosts) => Self::new(Transport::Smtp, hosts),
+            Record::Lmtp(hosts) => Self::new(Transport::Lmtp, hosts),
+            Record::Maildrop(hosts) => Self::new(Transport::Maildrop, hosts),
+            Record::Secured(transport, hosts, SecurityRecord { tls, verified, guarded, rule }) => {
+                let tls = match tls {
+                    0 => HopTls::StartTls,
+                    1 => HopTls::Implicit,
+                    _ => HopTls::Disabled,
+                };
+                Self { transport, hosts, security: Security { tls, verified, guarded, rule } }
+            }
+        }
+    }
+}
+
+/// The words of a security in a next hop's text, each behind a plus.
+const VERIFIED: &str = "verified";
+const GUARDED: &str = "guarded";
+const CLEAR: &str = "clear";
+
 impl fmt::Display for NextHop {
-    /// `smtp:mx1.example:25,mx2.example:25`, `lmtp:dovecot:24`, `maildrop`.
+    /// `smtp:mx1.example:25,mx2.example:25`, `lmtp:dovecot:24`, `maildrop`; `smtps:` for implicit TLS; `smtp+verified:mail/rule@host:587` with what
+    /// else the connection must be.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Security { tls, verified, guarded, rule } = &self.security;
         f.write_str(match self.transport {
-            Transport::Smtp => "smtp:",
-            Transport::Lmtp => "lmtp:",
+            Transport::Smtp => "smtp",
+            Transport::Lmtp => "lmtp",
             Transport::Maildrop => return f.write_str("maildrop"),
         })?;
+        if *tls == HopTls::Implicit {
+            f.write_str("s")?;
+        }
+        let words = [(*tls == HopTls::Disabled, CLEAR), (*verified, VERIFIED), (*guarded, GUARDED)];
+        words.iter().filter(|(is_so, _)| *is_so).try_for_each(|(_, word)| write!(f, "+{word}"))?;
+        f.write_str(":")?;
+        if let Some(rule) = rule {
+            write!(f, "{rule}@")?;
+        }
         self.hosts
             .iter()
             .enumerate()
@@ -72,14 +178,31 @@ impl FromStr for NextHop {
     type Err = ParseNextHopError;
 
     fn from_str(text: &str) -> Result<Self, ParseNextHopError> {
-        let (transport, hosts) = match text.split_once(':') {
-            _ if text == "maildrop" => return Ok(Self { transport: Transport::Maildrop, hosts: Vec::new() }),
-            Some(("smtp", hosts)) => (Transport::Smtp, hosts),
-            Some(("lmtp", hosts)) => (Transport::Lmtp, hosts),
+        if text == "maildrop" {
+            return Ok(Self::new(Transport::Maildrop, Vec::new()));
+        }
+        let (scheme, rest) = text.split_once(':').ok_or(ParseNextHopError)?;
+        let mut words = scheme.split('+');
+        let (transport, tls) = match words.next() {
+            Some("smtp") => (Transport::Smtp, HopTls::StartTls),
+            Some("smtps") => (Transport::Smtp, HopTls::Implicit),
+            Some("lmtp") => (Transport::Lmtp, HopTls::StartTls),
+            Some("lmtps") => (Transport::Lmtp, HopTls::Implicit),
             _ => return Err(ParseNextHopError),
         };
+        let mut security = Security { tls, ..Security::default() };
+        for word in words {
+            match word {
+                VERIFIED => security.verified = true,
+                GUARDED => security.guarded = true,
+                CLEAR if tls == HopTls::StartTls => security.tls = HopTls::Disabled,
+                _ => return Err(ParseNextHopError),
+            }
+        }
+        let (rule, hosts) = rest.split_once('@').map_or((None, rest), |(rule, hosts)| (Some(rule), hosts));
+        security.rule = rule.map(Into::into);
         let hosts = hosts.split(',').map(parse_host_port).collect::<Result<_, _>>()?;
-        Ok(Self { transport, hosts })
+        Ok(Self { transport, hosts, security })
     }
 }
 
@@ -125,10 +248,19 @@ mod tests {
             "lmtp:dovecot:24",
             "smtp:example.com",
             "smtp:[::1]:2525,[2001:db8::1]",
+            "smtps:a.example:465",
+            "smtp+clear:a.example:25",
+            "smtp+verified+guarded:mail/customer-a@a.example:587,b.example:587",
+            "lmtps+verified:dovecot:24",
         ] {
-            assert_eq!(text.parse::<NextHop>().unwrap().to_string(), text);
+            let hop: NextHop = text.parse().unwrap();
+            assert_eq!(hop.to_string(), text);
+            let record = serde_json::to_string(&hop).unwrap();
+            assert_eq!(serde_json::from_str::<NextHop>(&record).unwrap(), hop);
         }
-        for text in ["", "smtp:", "smtp:a:x", "pop:a", "smtp:[::1", "smtp:[::1]25"] {
+        for text in
+            ["", "smtp:", "smtp:a:x", "pop:a", "smtp:[::1", "smtp:[::1]25", "smtps+clear:a:1", "smtp+x:a:1"]
+        {
             assert_eq!(text.parse::<NextHop>(), Err(ParseNextHopError), "{text}");
         }
     }

@@ -34,7 +34,8 @@ pub struct Envelope {
     pub reverse_path: ReversePath,
     /// The declared body type.
     pub body: BodyType,
-    /// `SMTPUTF8` was given (RFC 6531).
+    /// The client said SMTPUTF8, and a header of the message is beyond ASCII: only a next hop that has SMTPUTF8 may get it (RFC 6531 §3.7.1). That
+    /// an address is beyond ASCII is seen from the address.
     pub smtputf8: bool,
     /// `RET=FULL` (`Some(true)`) or `RET=HDRS` (`Some(false)`) of RFC 3461 §4.3.
     pub ret_full: Option<bool>,

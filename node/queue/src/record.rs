@@ -95,7 +95,26 @@ impl EntryBody {
 
 #[cfg(test)]
 mod tests {
+    use posthouse_model::{HostPort, NextHop, Transport};
+
     use super::*;
+
+    #[test]
+    fn a_next_hop_with_the_defaults_stands_as_it_always_did() {
+        // What is queued by a program that knew of no security must be read by this one, and the other way round.
+        #[derive(Serialize)]
+        struct Before {
+            transport: Transport,
+            hosts: Vec<HostPort>,
+        }
+        let now: NextHop = "smtp:a.example:25,b.example".parse().unwrap();
+        let before = Before { transport: now.transport, hosts: now.hosts.clone() };
+        assert_eq!(encode(&before).unwrap(), encode(&now).unwrap());
+        for text in ["lmtp:dovecot:24", "maildrop", "smtps+verified:mail/a@b.example:465"] {
+            let hop: NextHop = text.parse().unwrap();
+            assert_eq!(decode::<NextHop>(&encode(&hop).unwrap()).unwrap(), hop);
+        }
+    }
 
     #[test]
     fn a_record_survives_and_a_damaged_or_newer_one_is_told_apart() {

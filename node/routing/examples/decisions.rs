@@ -9,8 +9,8 @@
 use std::{hint::black_box, sync::Arc, time::Instant};
 
 use posthouse_config::{
-    Gateway, LocalDelivery, MailDomain, Match, Recipients, RelayControl, RelayRule, RuleTarget, Snapshot,
-    Tier,
+    AuthenticationMethod, ClientTls, Gateway, LocalDelivery, MailDomain, Match, Recipients, RelayControl,
+    RelayRule, RuleTarget, Snapshot, Tier,
 };
 use posthouse_model::{ForwardPath, HostPort, LocalPart, QueueName, ReversePath, Timestamp};
 use posthouse_routing::{Client, Router, Source};
@@ -66,6 +66,7 @@ fn domain(number: usize, users: &[LocalPart]) -> MailDomain {
     domain.local_delivery = Some(LocalDelivery::Lmtp {
         host: HostPort { host: "dovecot.mail.svc".to_owned(), port: Some(24) },
         queue: QueueName::new(&name).unwrap(),
+        guarded: false,
     });
     domain
 }
@@ -84,6 +85,9 @@ fn rule(number: usize) -> RelayRule {
             hosts: [HostPort { host: "smtp.example".to_owned(), port: Some(587) }].into(),
         },
         credentials: None,
+        method: AuthenticationMethod::default(),
+        tls: ClientTls::default(),
+        guarded: false,
         unsupported: Box::default(),
     }
 }

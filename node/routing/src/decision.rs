@@ -116,8 +116,8 @@ pub enum RefusalReason {
     DomainRetired,
     /// The recipient is known, and the domain has no local delivery.
     NoLocalDelivery,
-    /// The way leads by MX records.
-    NeedsDns,
+    /// The route names no host.
+    NoHost,
     /// The next hop is this gateway.
     OwnHop,
 }
@@ -135,7 +135,7 @@ impl Refusal {
             RefusalReason::GatewaySuspended | RefusalReason::DomainSuspended => r::suspended(),
             RefusalReason::DomainRetired => r::retired(),
             RefusalReason::NoLocalDelivery => r::no_local_delivery(),
-            RefusalReason::NeedsDns => r::needs_dns(),
+            RefusalReason::NoHost => r::no_host(),
             RefusalReason::OwnHop => r::own_hop(),
         };
         Self { reason, reply }

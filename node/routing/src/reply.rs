@@ -67,10 +67,10 @@ pub fn no_local_delivery() -> Reply {
     Reply::new(ReplyCode::LOCAL_ERROR, Some(EnhancedStatus::transient(3, 5)), text)
 }
 
-/// RFC 3463 §3.4 (x.3.5): the way leads by MX records, and direct delivery by MX is not built yet.
+/// RFC 3463 §3.4 (x.3.5): the route names no host. Transient, so that nothing is lost while the owner mends it.
 #[must_use]
-pub fn needs_dns() -> Reply {
-    let text = "no route: delivery by MX is not available yet";
+pub fn no_host() -> Reply {
+    let text = "no route: it names no host";
     Reply::new(ReplyCode::LOCAL_ERROR, Some(EnhancedStatus::transient(3, 5)), text)
 }
 

@@ -8,7 +8,7 @@ use posthouse_model::{Domain, ForwardPath, QueueName, ReversePath, Timestamp};
 use crate::{
     client::Source,
     decision::{Decision, QueueMode},
-    destination::{DomainDestinations, RuleDestination, rule_destination},
+    destination::{Direct, DomainDestinations, RuleDestination},
     rule_index::RuleIndex,
     trace::{NoTrace, Trace},
     walk::{Names, Walk},
@@ -24,6 +24,8 @@ pub struct Router {
     domain_destinations: Box<[DomainDestinations]>,
     /// For each rule of the snapshot.
     rule_destinations: Box<[RuleDestination]>,
+    /// Where no rule matches.
+    pub(crate) direct: Direct,
     rule_index: RuleIndex,
     /// Whose postmaster the bare `<Postmaster>` is.
     primary: Option<u32>,
@@ -55,11 +57,12 @@ impl Router {
         let domain_destinations: Box<[_]> =
             snapshot.domains.iter().map(|domain| DomainDestinations::of(gateway, domain)).collect();
         let rule_destinations: Box<[_]> =
-            snapshot.rules.iter().map(|rule| rule_destination(gateway, rule)).collect();
+            snapshot.rules.iter().map(|rule| RuleDestination::of(gateway, rule)).collect();
         let rule_index = RuleIndex::new(&snapshot.rules);
         let primary = (0..).zip(&snapshot.domains).find(|(_, domain)| domain.role == Role::Primary);
         let primary = primary.map(|(place, _)| place).or((!snapshot.domains.is_empty()).then_some(0));
-        Self { snapshot, domains, domain_destinations, rule_destinations, rule_index, primary }
+        let direct = Direct::by_default();
+        Self { snapshot, domains, domain_destinations, rule_destinations, direct, rule_index, primary }
     }
 
     /// The snapshot that it decides by.

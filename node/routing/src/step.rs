@@ -4,7 +4,7 @@ use std::fmt;
 
 use posthouse_config::{Hold, ResourceName, Tier};
 use posthouse_model::{Domain, HostPort, LocalPart, Mailbox, NextHop, QueueName, Reply};
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use crate::relay::RelayPermission;
 
@@ -132,6 +132,7 @@ pub enum Step {
         #[serde(skip_serializing_if = "Option::is_none")]
         hold: Option<Hold>,
         /// Where to.
+        #[serde(serialize_with = "as_text")]
         next_hop: NextHop,
         /// By which resource.
         origin: String,
@@ -202,10 +203,14 @@ pub enum RuleVerdict {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum NoRoute {
-    /// This host, or the recipient's domain, has to be looked up in DNS, which is not built yet.
-    NeedsDns(String),
+    /// No host is named.
+    NoHost,
     /// This host is the gateway itself.
     OwnHop(String),
+}
+
+fn as_text<S: Serializer>(next_hop: &NextHop, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(next_hop)
 }
 
 impl fmt::Display for Step {
@@ -317,9 +322,7 @@ impl fmt::Display for RuleVerdict {
 impl fmt::Display for NoRoute {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NeedsDns(host) => {
-                write!(f, "{host} has to be found by MX, which is not built yet: name hosts with a port")
-            }
+            Self::NoHost => f.write_str("no host is named"),
             Self::OwnHop(host) => write!(f, "{host} is this gateway itself: the mail would go in circles"),
         }
     }

@@ -256,7 +256,7 @@ impl<'a, T: Trace> Walk<'a, T> {
     fn no_route(&mut self, why: &crate::step::NoRoute) -> Visit<'a> {
         self.trace.step(|| Step::NoRoute { why: why.clone() });
         Visit::Refused(match why {
-            crate::step::NoRoute::NeedsDns(_) => RefusalReason::NeedsDns,
+            crate::step::NoRoute::NoHost => RefusalReason::NoHost,
             crate::step::NoRoute::OwnHop(_) => RefusalReason::OwnHop,
         })
     }

@@ -6,10 +6,14 @@
 mod decoder;
 mod encoder;
 mod headers;
+mod lines;
+mod mime;
 
 pub use decoder::{BadContent, Decoder, Next, Scan};
 pub use encoder::Encoder;
 pub use headers::HeaderObserver;
+pub use lines::Lines;
+pub use mime::MimeHeaders;
 
 /// The longest line of content, without its CRLF and stuffed dot: RFC 5321 §4.5.3.1.6 asks for 1,000; far more are seen in the field, and a
 /// bound there must be.

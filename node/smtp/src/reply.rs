@@ -56,7 +56,7 @@ pub fn cannot_verify() -> Reply {
 
 /// 214 to HELP: RFC 5321 §4.1.1.8; 2.0.0.
 pub fn help() -> Reply {
-    let text = "EHLO HELO MAIL RCPT DATA RSET NOOP VRFY HELP QUIT\nRFC 5321";
+    let text = "EHLO HELO MAIL RCPT DATA BDAT RSET NOOP VRFY HELP QUIT\nRFC 5321";
     Reply::new(ReplyCode::HELP, Some(EnhancedStatus::success(0, 0)), text)
 }
 
@@ -104,6 +104,48 @@ pub fn too_many_failures(hostname: &str) -> Reply {
         ReplyCode::NOT_AVAILABLE,
         Some(EnhancedStatus::transient(7, 0)),
         &format!("{hostname} too many errors, closing"),
+    )
+}
+
+/// 220 to STARTTLS: RFC 3207 §4; 2.0.0. The handshake follows.
+pub fn ready_for_tls() -> Reply {
+    Reply::new(ReplyCode::READY, Some(EnhancedStatus::success(0, 0)), "ready to start TLS")
+}
+
+/// 454 to STARTTLS: RFC 3207 §4: no certificate at hand; 4.7.0.
+pub fn tls_not_available() -> Reply {
+    Reply::new(
+        ReplyCode::TEMPORARY_AUTH_FAILURE,
+        Some(EnhancedStatus::transient(7, 0)),
+        "TLS is not available now, try again later",
+    )
+}
+
+/// 530 to everything but NOOP, EHLO, STARTTLS and QUIT: RFC 3207 §4; 5.7.0.
+pub fn starttls_first() -> Reply {
+    Reply::new(ReplyCode::AUTH_REQUIRED, Some(EnhancedStatus::permanent(7, 0)), "say STARTTLS first")
+}
+
+/// 250 to BDAT without LAST: RFC 3030 §2; 2.0.0.
+pub fn chunk_received(octets: u64) -> Reply {
+    Reply::new(ReplyCode::OK, Some(EnhancedStatus::success(0, 0)), &format!("{octets} octets received"))
+}
+
+/// 501, a BDAT that does not say how many octets follow: RFC 3030 §2; 5.5.4. The connection closes: what follows cannot be told from commands.
+pub fn bad_chunk_size() -> Reply {
+    Reply::new(
+        ReplyCode::ARGUMENT_ERROR,
+        Some(EnhancedStatus::permanent(5, 4)),
+        "BDAT octets, or BDAT octets LAST; closing",
+    )
+}
+
+/// 554, a bare CR or LF in a chunk of content that was not declared binary: RFC 3030 §3, RFC 5321 §2.3.8; 5.6.0.
+pub fn bare_line_end_in_chunk() -> Reply {
+    Reply::new(
+        ReplyCode::FAILED,
+        Some(EnhancedStatus::permanent(6, 0)),
+        "lines of the message end with CRLF, or say BODY=BINARYMIME",
     )
 }
 
@@ -193,7 +235,7 @@ pub fn needs_smtputf8() -> Reply {
     Reply::new(
         ReplyCode::NAME_NOT_ALLOWED,
         Some(EnhancedStatus::permanent(6, 7)),
-        "the address needs SMTPUTF8, not supported here",
+        "the address needs SMTPUTF8, say it in MAIL",
     )
 }
 

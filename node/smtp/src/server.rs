@@ -35,6 +35,7 @@
 //! # assert!(out.ends_with(b"221 2.0.0 mail.example.com goodbye\r\n"));
 //! ```
 
+mod bdat;
 mod data;
 mod ehlo;
 mod event;
@@ -42,10 +43,12 @@ mod help;
 mod line;
 mod mail;
 mod noop;
+mod observed;
 mod quit;
 mod rcpt;
 mod rset;
 mod settings;
+mod starttls;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -62,7 +65,7 @@ use self::{
 };
 pub use self::{
     event::{Body, Client, ClosedBy, ContentSummary, Discard, Event, Mail, Protocol, Rcpt, Wait},
-    settings::Settings,
+    settings::{Settings, Tls},
 };
 use crate::{
     buffer::Input,
@@ -141,7 +144,12 @@ impl Session {
             // What comes now is dropped: reading goes on only so that the last reply is not lost to a reset.
             self.input.clear();
         }
-        if matches!(&self.state, State::Content(content) if content.is_large()) {
+        let is_large = match &self.state {
+            State::Content(content) => content.is_large(),
+            State::Chunk(chunk) => chunk.is_large(),
+            _ => false,
+        };
+        if is_large {
             self.input.grow(CONTENT_INPUT);
         }
         if self.wanted() == 0 { &mut [] } else { self.input.space() }
@@ -172,7 +180,8 @@ impl Session {
     /// How many more octets the session takes now. Zero is back-pressure: a decision is asked, replies wait to be written, or events wait to be taken.
     #[must_use]
     pub fn wanted(&self) -> usize {
-        if self.is_asking() || self.core.output.len() > OUTPUT_BOUND { 0 } else { self.input.room() }
+        let is_drivers_turn = self.is_asking() || self.is_in_handshake();
+        if is_drivers_turn || self.core.output.len() > OUTPUT_BOUND { 0 } else { self.input.room() }
     }
 
     /// The next thing that the driver must know or decide; none until there is more input, an [`answer`](Self::answer), or room for replies.
@@ -189,9 +198,15 @@ impl Session {
         debug_assert!(self.is_asking(), "an answer without a question");
         let closes = reply.code() == posthouse_model::ReplyCode::NOT_AVAILABLE;
         self.state = match mem::take(&mut self.state) {
+            State::TlsAsked(asked) => {
+                // RFC 3207 §4.2: what was said behind STARTTLS in clear may be anybody's.
+                self.input.clear();
+                asked.answer(&mut self.core, reply)
+            }
             State::MailAsked(asked) => asked.answer(&mut self.core, reply),
             State::RcptAsked(asked) => asked.answer(&mut self.core, reply),
             State::DataAsked(asked) => asked.answer(&mut self.core, reply),
+            State::ChunkAsked(asked) => asked.answer(&mut self.core, reply),
             State::ContentAsked(asked) => asked.answer(&mut self.core, reply),
             other => other,
         };
@@ -204,6 +219,21 @@ impl Session {
     #[must_use]
     pub fn is_asking(&self) -> bool {
         self.state.is_asking()
+    }
+
+    /// Whether STARTTLS was answered with 220: once that is written, the handshake is due, and [`secured`](Self::secured) behind it. Nothing is
+    /// read meanwhile; a handshake that fails ends the session, and there is nothing more to say.
+    #[must_use]
+    pub fn is_in_handshake(&self) -> bool {
+        matches!(self.state, State::Handshake)
+    }
+
+    /// The handshake is made: the session is as after its greeting (RFC 3207 §4.2), and encrypted.
+    pub fn secured(&mut self) {
+        if self.is_in_handshake() {
+            self.core.settings.tls = Tls::Active;
+            self.state = State::Unnamed;
+        }
     }
 
     /// What is to be written to the network. Replies to a group of commands gather here (RFC 2920 §3.2): write when
@@ -232,8 +262,8 @@ impl Session {
     #[must_use]
     pub fn wait(&self) -> Wait {
         match self.state {
-            State::Closed => Wait::Nothing,
-            State::Content(_) => Wait::Content,
+            State::Closed | State::Handshake => Wait::Nothing,
+            State::Content(_) | State::Chunk(_) | State::Swallow(_) => Wait::Content,
             _ if self.is_asking() => Wait::Nothing,
             _ => Wait::Command,
         }
@@ -273,7 +303,10 @@ impl Session {
             if self.is_closed() {
                 return self.core.closed_by.take().map(|by| Step::Event(Event::Closed(by)));
             }
-            if self.is_asking() || matches!(self.state, State::Silent) && self.input.is_empty() {
+            if self.is_asking()
+                || self.is_in_handshake()
+                || matches!(self.state, State::Silent) && self.input.is_empty()
+            {
                 return None;
             }
             if self.core.step == InStep::Violated || matches!(self.state, State::Silent) {
@@ -290,23 +323,24 @@ impl Session {
             if self.core.output.len() > OUTPUT_BOUND {
                 return None;
             }
-            match mem::take(&mut self.state) {
-                State::Content(content) => {
-                    let (state, step) = content.step(&mut self.core, &mut self.input);
-                    self.state = state;
-                    match step {
-                        ContentStep::More if self.core.event.is_none() => return None,
-                        ContentStep::Piece(range) => return Some(Step::Content(range)),
-                        ContentStep::More | ContentStep::Again => {}
-                        ContentStep::Close(by) => self.close(by),
-                    }
-                }
+            let (state, step) = match mem::take(&mut self.state) {
+                State::Content(content) => content.step(&mut self.core, &mut self.input),
+                State::Chunk(chunk) => chunk.step(&mut self.core, &mut self.input),
+                State::Swallow(swallow) => swallow.step(&mut self.core, &mut self.input),
                 other => {
                     self.state = other;
                     if !self.command() {
                         return None;
                     }
+                    continue;
                 }
+            };
+            self.state = state;
+            match step {
+                ContentStep::More if self.core.event.is_none() => return None,
+                ContentStep::Piece(range) => return Some(Step::Content(range)),
+                ContentStep::More | ContentStep::Again => {}
+                ContentStep::Close(by) => self.close(by),
             }
         }
     }
@@ -367,12 +401,25 @@ impl Session {
         }
         let core = &mut self.core;
         let state = mem::take(&mut self.state);
+        // RFC 3207 §4: all but these wait for TLS where that is required.
+        let is_exempt = matches!(
+            command.verb,
+            Verb::Ehlo | Verb::Noop | Verb::StartTls | Verb::Quit | Verb::AnotherProtocol
+        );
         self.state = match command.verb {
+            Verb::Bdat if core.settings.tls == Tls::Required => {
+                bdat::refuse(core, state, command.argument, reply::starttls_first())
+            }
+            _ if core.settings.tls == Tls::Required && !is_exempt => {
+                core.fail_in(state, reply::starttls_first())
+            }
             Verb::Ehlo => ehlo::run(core, state, Protocol::Esmtp, command.argument),
             Verb::Helo => ehlo::run(core, state, Protocol::Smtp, command.argument),
             Verb::Mail => mail::run(core, state, command.argument),
             Verb::Rcpt => rcpt::run(core, state, command.argument),
             Verb::Data => data::run(core, state, command.argument),
+            Verb::Bdat => bdat::run(core, state, command.argument),
+            Verb::StartTls => starttls::run(core, state, command.argument),
             Verb::Rset => rset::run(core, state, command.argument),
             Verb::Noop => noop::run(core, state),
             Verb::Vrfy => vrfy::run(core, state, command.argument),

@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use posthouse_model::{
-    EnhancedStatus, ForwardPath, HostPort, Incarnation, Mailbox, MessageId, NextHop, Reply, ReversePath,
-    Route, Timestamp, Transport,
+    EnhancedStatus, ForwardPath, HostPort, Incarnation, Mailbox, MessageId, NextHop, Notify, Reply,
+    ReversePath, Route, Timestamp, Transport,
 };
 use posthouse_queue::{
     BodyType, CHUNK_SIZE, Content, EntryRecipient, Envelope, LaneSignal, LastReply, Leased, MessageMeta,
     NewContent, NewEntry, NewMessage, Origin, Outcome, QueueMode, Remainder, Settlement,
 };
-use posthouse_routing::{Decision, RefusalReason, Source};
+use posthouse_routing::{Decision, Source};
 use tokio::time;
 
 use super::{
@@ -285,12 +285,15 @@ fn notification_entries(policy: &Policy, to: &Mailbox, now: Timestamp) -> Result
     let forward_path = ForwardPath::Mailbox(to.clone());
     match policy.router.route(&ReversePath::Null, &forward_path, Source::Gateway, now) {
         Decision::Accepted(acceptance) => {
-            let named = [Named { forward_path, deliveries: acceptance.deliveries }];
+            let named = [Named {
+                forward_path,
+                notify: Notify::NEVER,
+                orcpt: None,
+                deliveries: acceptance.deliveries,
+            }];
             Ok(entries::entries(&named, policy, now))
         }
-        Decision::Refused(refusal) if refusal.reason == RefusalReason::NeedsDns || refusal.is_transient() => {
-            Ok(vec![waiting_entry(policy, to, now)])
-        }
+        Decision::Refused(refusal) if refusal.is_transient() => Ok(vec![waiting_entry(policy, to, now)]),
         Decision::Refused(refusal) => Err(refusal.reply),
     }
 }
@@ -299,7 +302,7 @@ fn waiting_entry(policy: &Policy, to: &Mailbox, now: Timestamp) -> NewEntry {
     let host = to.domain().to_lowercase();
     // A domain is a valid queue name but for an address literal, whose brackets are graphic characters as well.
     let queue = posthouse_model::QueueName::new(&host).unwrap_or_else(|_| policy_queue());
-    let next_hop = NextHop { transport: Transport::Smtp, hosts: vec![HostPort { host, port: None }] };
+    let next_hop = NextHop::new(Transport::Smtp, vec![HostPort { host, port: None }]);
     let clock = EntryClock { received_at: now, held: Duration::ZERO };
     NewEntry {
         mode: QueueMode { hold: None, generation: policy.snapshot.generation },

@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
-use posthouse_model::{ForwardPath, Mailbox, Timestamp};
+use posthouse_model::{ForwardPath, Mailbox, Notify, OriginalRecipient, Timestamp};
 use posthouse_queue::{EntryRecipient, NewEntry, QueueMode};
 use posthouse_routing::Delivery;
 
@@ -21,6 +21,10 @@ const AFTER_EXPIRY: Duration = Duration::from_secs(5);
 pub struct Named {
     /// What RCPT said.
     pub forward_path: ForwardPath,
+    /// What its sender wants to be told (RFC 3461 §4.1).
+    pub notify: Notify,
+    /// Who the sender meant at first (RFC 3461 §4.2).
+    pub orcpt: Option<OriginalRecipient>,
     /// Who gets the mail for it.
     pub deliveries: Vec<Delivery>,
 }
@@ -36,7 +40,7 @@ pub fn entries(named: &[Named], policy: &Policy, received_at: Timestamp) -> Vec<
             if !seen.insert(&delivery.recipient) {
                 continue;
             }
-            let recipient = entry_recipient(&name.forward_path, delivery);
+            let recipient = entry_recipient(name, delivery);
             let together = entries
                 .iter_mut()
                 .find(|entry| entry.queue == delivery.queue && entry.route == *delivery.route);
@@ -84,7 +88,13 @@ pub fn attend_at(
     hold_ends.map_or(expiry, |ends| ends.min(expiry)).max(now.after(Duration::from_secs(1)))
 }
 
-fn entry_recipient(named: &ForwardPath, delivery: &Delivery) -> EntryRecipient {
-    let expanded_from = named.mailbox().filter(|named| **named != delivery.recipient).cloned();
-    EntryRecipient { address: delivery.recipient.clone(), expanded_from, orcpt: None, notify: 0, last: None }
+fn entry_recipient(named: &Named, delivery: &Delivery) -> EntryRecipient {
+    let expanded_from = named.forward_path.mailbox().filter(|named| **named != delivery.recipient).cloned();
+    EntryRecipient {
+        address: delivery.recipient.clone(),
+        expanded_from,
+        orcpt: named.orcpt.as_ref().map(ToString::to_string),
+        notify: named.notify.bits(),
+        last: None,
+    }
 }

@@ -1,12 +1,18 @@
-//! One SMTP connection: moves bytes between the socket and the protocol's session, and answers its questions. Keeps its timers.
+//! One SMTP connection: what a load balancer says of it, TLS, then octets between the socket and the protocol's session, whose questions it
+//! answers. Keeps its timers.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use posthouse_model::Reply;
-use posthouse_routing::Client;
+use posthouse_routing::{AddressSource, Client};
 use posthouse_smtp::{
     reply as smtp_reply,
-    server::{self, ClosedBy, Event},
+    server::{self, ClosedBy, Event, Tls},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -15,14 +21,23 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::transaction::{Peer, Transaction};
-use crate::{events, node::Node};
+use super::{
+    proxy::{self, Proxied},
+    transaction::{Peer, Transaction},
+};
+use crate::{events, node::Node, policy::Policy, tls::server::ServerTls, wire::Wire};
 
 /// How long a closing connection is read and dropped, so that the last reply is not lost to a reset.
 const LINGER: Duration = Duration::from_secs(2);
 
 /// Octets dropped at most in that time.
 const LINGER_OCTETS: usize = 1024 * 1024;
+
+/// How long a TLS handshake may take: some round trips.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// How long a load balancer may take to say whose connection it is: it says so in its first octets.
+const PROXY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How long the client may take to read what we say, each write.
 const WRITE_TIMEOUT: Duration = Duration::from_mins(5);
@@ -47,46 +62,119 @@ pub struct Connection {
 
 impl Connection {
     /// Serves the connection to its end.
-    pub async fn serve(self, mut stream: TcpStream) {
+    pub async fn serve(self, stream: TcpStream) {
         self.node.metrics.sessions.inc();
+        let mut client = self.address.ip().to_canonical();
         // An error is a client that went away: there is nothing more to say.
-        let by = self.converse(&mut stream).await.unwrap_or("lost");
+        let by = self.converse(stream, &mut client).await.unwrap_or("lost");
         self.node.metrics.sessions.dec();
-        events::SessionEnded { client: self.address.ip(), listener: &self.listener, by }
-            .emit(&self.node.metrics);
+        events::SessionEnded { client, listener: &self.listener, by }.emit(&self.node.metrics);
     }
 
-    /// Greets with a refusal and closes: the node is full or not ready.
-    pub async fn turn_away(self, mut stream: TcpStream) {
+    /// Greets with a refusal and closes: the node is full or not ready. Where something else comes before the greeting it just closes.
+    pub async fn turn_away(self, stream: TcpStream) {
+        let policy = self.node.policy();
+        let greets_first = policy.is_none_or(|policy| {
+            let is_implicit = policy.listener_tls(&self.listener).is_some_and(|tls| tls.implicit);
+            let is_proxied = policy.listener(&self.listener).is_some_and(|l| !l.proxy_networks.is_empty());
+            !is_implicit && !is_proxied
+        });
+        if !greets_first {
+            return;
+        }
         let mut session = server::Session::new(server::Settings::new(self.node.hostname()));
         session.refuse(smtp_reply::not_now(&self.node.hostname()));
-        if flush(&mut session, &mut stream).await.is_ok() {
-            linger(stream).await;
+        let mut wire = Wire::Clear(stream);
+        if flush(&mut session, &mut wire).await.is_ok() {
+            linger_on(&mut wire).await;
         }
     }
 
-    async fn converse(&self, stream: &mut TcpStream) -> io::Result<&'static str> {
+    async fn converse(&self, mut stream: TcpStream, client: &mut IpAddr) -> io::Result<&'static str> {
         // Replies are gathered by the session and written whole: waiting for more would only delay them.
         stream.set_nodelay(true)?;
-        let mut session = server::Session::new(self.settings());
-        let address = self.address.ip().to_canonical();
-        let peer = Peer { client: Client::at(address), address };
-        let mut talk = Talk { node: &self.node, peer, transaction: None, refused_recipients: 0, ended: None };
+        // What holds for the connection is what holds now: an edit concerns the next one.
+        let policy = self.node.policy();
+        let Some(peer) = self.peer(&mut stream, policy.as_deref()).await else { return Ok("proxy") };
+        *client = peer.address;
+        let tls = policy.as_ref().and_then(|policy| policy.listener_tls(&self.listener));
+        let mut wire = Wire::Clear(stream);
+        if let Some(tls) = tls.filter(|tls| tls.implicit) {
+            wire = match self.secure(wire, tls, peer.address).await {
+                Some(wire) => wire,
+                None => return Ok("tls"),
+            };
+        }
+        let mut session = server::Session::new(self.settings(policy.as_deref(), wire.is_encrypted()));
+        drop(policy);
+        let mut talk = Talk {
+            node: &self.node,
+            listener: &self.listener,
+            peer,
+            transaction: None,
+            starts_tls: None,
+            refused_recipients: 0,
+            ended: None,
+        };
         session.greet();
-        let outcome = self.exchange(stream, &mut session, &mut talk).await;
+        let outcome = self.exchange(wire, &mut session, &mut talk).await;
         if let Some(transaction) = talk.transaction.take() {
             transaction.abandon().await;
         }
-        outcome?;
-        Ok(talk.ended.map_or("lost", closed_by))
+        Ok(outcome?.or(talk.ended.map(closed_by)).unwrap_or("lost"))
     }
 
+    /// Whose connection it is: its own address, or what a trusted load balancer says. None where that is required and not there.
+    async fn peer(&self, stream: &mut TcpStream, policy: Option<&Policy>) -> Option<Peer> {
+        let address = self.address.ip().to_canonical();
+        let own = Peer { client: Client::at(address), address, encrypted: false };
+        let networks = policy.and_then(|policy| policy.listener(&self.listener)).map(|l| &l.proxy_networks);
+        let Some(networks) = networks.filter(|networks| !networks.is_empty()) else { return Some(own) };
+        let refused = |reason: &dyn std::fmt::Display| {
+            events::ProxyRefused { client: address, listener: &self.listener, reason }
+                .emit(&self.node.metrics);
+            None
+        };
+        if !networks.iter().any(|network| network.contains(&address)) {
+            return refused(&"the address is not in the listener's proxyProtocol.trustedNetworks");
+        }
+        match time::timeout(PROXY_TIMEOUT, proxy::read(stream)).await {
+            Ok(Ok(Proxied::From(client))) => {
+                let address = client.ip().to_canonical();
+                let address_source = AddressSource::ProxyProtocol;
+                Some(Peer {
+                    client: Client { address_source, ..Client::at(address) },
+                    address,
+                    encrypted: false,
+                })
+            }
+            // Nobody's mail: a load balancer's own connection is trusted with nothing.
+            Ok(Ok(Proxied::Itself)) => Some(Peer { client: Client::unknown(), address, encrypted: false }),
+            Ok(Err(error)) => refused(&error),
+            Err(_) => refused(&format!("no PROXY header within {} s", PROXY_TIMEOUT.as_secs())),
+        }
+    }
+
+    /// Makes the handshake; none if it fails.
+    async fn secure(&self, wire: Wire, tls: &ServerTls, client: IpAddr) -> Option<Wire> {
+        let made = time::timeout(HANDSHAKE_TIMEOUT, wire.serve_tls(Arc::clone(&tls.config))).await;
+        let reason = match made {
+            Ok(Ok(wire)) => return Some(wire),
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => format!("not made within {} s", HANDSHAKE_TIMEOUT.as_secs()),
+        };
+        events::HandshakeFailed { client, listener: &self.listener, reason: &reason }
+            .emit(&self.node.metrics);
+        None
+    }
+
+    /// Moves octets until the session is over; `Some`: why, where the session cannot say it itself.
     async fn exchange(
         &self,
-        stream: &mut TcpStream,
+        mut wire: Wire,
         session: &mut server::Session,
         talk: &mut Talk<'_>,
-    ) -> io::Result<()> {
+    ) -> io::Result<Option<&'static str>> {
         let mut stopping = false;
         let mut heard = Instant::now();
         loop {
@@ -94,21 +182,31 @@ impl Connection {
             while talk.step(session).await {
                 answered = true;
             }
-            flush(session, stream).await?;
+            flush(session, &mut wire).await?;
+            if let Some(tls) = talk.starts_tls.take().filter(|_| session.is_in_handshake()) {
+                wire = match self.secure(wire, &tls, talk.peer.address).await {
+                    Some(wire) => wire,
+                    None => return Ok(Some("tls")),
+                };
+                talk.peer.encrypted = true;
+                session.secured();
+                heard = Instant::now();
+                continue;
+            }
             if answered {
                 heard = Instant::now(); // RFC 5321 §4.5.3.2: the client's time begins when it has our reply
             }
             if session.is_closed() {
-                linger_on(stream).await;
-                return Ok(());
+                linger_on(&mut wire).await;
+                return Ok(None);
             }
             if session.wanted() == 0 {
                 continue; // what was written made room: there is more to do before more is read
             }
             let timer = session.wait().timeout().map(|span| heard + span);
             tokio::select! {
-                read = stream.read(session.input()) => match read? {
-                    0 => return Ok(()),
+                read = wire.read(session.input()) => match read? {
+                    0 => return Ok(None),
                     length => {
                         session.received(length);
                         heard = Instant::now();
@@ -123,9 +221,15 @@ impl Connection {
         }
     }
 
-    fn settings(&self) -> server::Settings {
+    fn settings(&self, policy: Option<&Policy>, encrypted: bool) -> server::Settings {
         let mut settings = server::Settings::new(self.node.hostname());
-        if let Some(policy) = self.node.policy() {
+        settings.tls = match policy.and_then(|policy| policy.listener_tls(&self.listener)) {
+            _ if encrypted => Tls::Active,
+            None => Tls::Absent,
+            Some(tls) if tls.required => Tls::Required,
+            Some(_) => Tls::Offered,
+        };
+        if let Some(policy) = policy {
             let limits = &policy.snapshot.gateway.limits;
             settings.message_size = Some(limits.message_size);
             settings.recipients = limits.recipients_per_message.unwrap_or(DEFAULT_RECIPIENTS);
@@ -139,7 +243,10 @@ impl Connection {
 /// The node's part of the conversation.
 struct Talk<'n> {
     node: &'n Node,
+    listener: &'n str,
     peer: Peer,
+    /// STARTTLS was answered with 220: what the handshake is made with.
+    starts_tls: Option<ServerTls>,
     transaction: Option<Transaction>,
     refused_recipients: u32,
     ended: Option<ClosedBy>,
@@ -152,6 +259,7 @@ impl Talk<'_> {
         let Some(event) = session.next_event() else { return false };
         let answer = match event {
             Event::Mail(mail) => Some(self.mail(mail).await),
+            Event::StartTls => Some(self.start_tls()),
             Event::Rcpt(rcpt) => Some(self.rcpt(rcpt)),
             Event::Data => Some(self.data(hello.as_ref()).await),
             Event::Content(piece) => {
@@ -184,6 +292,16 @@ impl Talk<'_> {
         true
     }
 
+    /// With the certificates of now: a session may be older than they are.
+    fn start_tls(&mut self) -> Reply {
+        let policy = self.node.policy();
+        self.starts_tls = policy.and_then(|policy| policy.listener_tls(self.listener).cloned());
+        match &self.starts_tls {
+            Some(_) => smtp_reply::ready_for_tls(),
+            None => smtp_reply::tls_not_available(),
+        }
+    }
+
     async fn mail(&mut self, mail: server::Mail) -> Reply {
         self.forget().await;
         let from = mail.reverse_path.clone();
@@ -202,7 +320,7 @@ impl Talk<'_> {
     fn rcpt(&mut self, rcpt: server::Rcpt) -> Reply {
         let Some(transaction) = &mut self.transaction else { return smtp_reply::bad_sequence("MAIL first") };
         let to = rcpt.forward_path.clone();
-        match transaction.add(&self.peer, rcpt.forward_path, self.node.presence.now()) {
+        match transaction.add(&self.peer, rcpt, self.node.presence.now()) {
             Ok(()) => smtp_reply::recipient_accepted(),
             Err(reply) => {
                 self.refused("rcpt", &to, &reply);
@@ -249,28 +367,28 @@ impl Talk<'_> {
     }
 }
 
-async fn flush(session: &mut server::Session, stream: &mut TcpStream) -> io::Result<()> {
+async fn flush(session: &mut server::Session, wire: &mut Wire) -> io::Result<()> {
+    if session.output().is_empty() {
+        return Ok(());
+    }
     while !session.output().is_empty() {
-        let written = time::timeout(WRITE_TIMEOUT, stream.write(session.output())).await??;
+        let written = time::timeout(WRITE_TIMEOUT, wire.write(session.output())).await??;
         session.written(written);
     }
-    Ok(())
+    // TLS may keep what it has taken.
+    time::timeout(WRITE_TIMEOUT, wire.flush()).await?
 }
 
 /// Closes so that the client can still read the last reply: data that arrives at a closed socket would reset the connection.
-async fn linger(mut stream: TcpStream) {
-    linger_on(&mut stream).await;
-}
-
-async fn linger_on(stream: &mut TcpStream) {
-    if stream.shutdown().await.is_err() {
+async fn linger_on(wire: &mut Wire) {
+    if wire.shutdown().await.is_err() {
         return;
     }
     let mut dropped = 0;
     let mut buffer = [0; 4096];
     let until = Instant::now() + LINGER;
     while dropped < LINGER_OCTETS {
-        match time::timeout_at(until, stream.read(&mut buffer)).await {
+        match time::timeout_at(until, wire.read(&mut buffer)).await {
             Ok(Ok(length)) if length > 0 => dropped += length,
             _ => return,
         }

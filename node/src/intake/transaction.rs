@@ -3,9 +3,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
-use posthouse_model::{
-    EnhancedStatus, ForwardPath, MessageId, Reply, ReplyCode, ReversePath, ShardId, Timestamp,
-};
+use posthouse_model::{EnhancedStatus, MessageId, Reply, ReplyCode, Ret, ReversePath, ShardId, Timestamp};
 use posthouse_queue::{
     BodyType, Enqueued, Envelope, MessageMeta, NewContent, NewMessage, Origin, StoreError, Withdrawn,
 };
@@ -58,6 +56,8 @@ pub struct Peer {
     pub client: Client,
     /// Its address.
     pub address: IpAddr,
+    /// Whether the session is encrypted.
+    pub encrypted: bool,
 }
 
 impl Transaction {
@@ -101,7 +101,8 @@ impl Transaction {
     }
 
     /// RCPT: adds a recipient, or says why not.
-    pub fn add(&mut self, peer: &Peer, forward_path: ForwardPath, now: Timestamp) -> Result<(), Reply> {
+    pub fn add(&mut self, peer: &Peer, rcpt: server::Rcpt, now: Timestamp) -> Result<(), Reply> {
+        let server::Rcpt { forward_path, notify, orcpt } = rcpt;
         if self.named.iter().any(|named| named.forward_path == forward_path) {
             self.repeated += 1; // nobody gets a message twice: it is accepted, and counts as discarded
             return Ok(());
@@ -124,7 +125,7 @@ impl Transaction {
                 }
                 self.deliveries += acceptance.deliveries.len();
                 self.size_limit = self.size_limit.min(acceptance.message_size);
-                self.named.push(Named { forward_path, deliveries: acceptance.deliveries });
+                self.named.push(Named { forward_path, notify, orcpt, deliveries: acceptance.deliveries });
                 Ok(())
             }
         }
@@ -136,14 +137,15 @@ impl Transaction {
             return Err(reply::store_away());
         }
         let only = match self.named.as_slice() {
-            [only] => only.forward_path.mailbox().map(ToString::to_string),
+            // RFC 6531 §3.7.1: an address beyond ASCII would make a header beyond ASCII of a message that needs none.
+            [only] => only.forward_path.mailbox().filter(|only| only.is_ascii()).map(ToString::to_string),
             _ => None,
         };
         let header = Received {
             helo: &hello.name,
             client: (!self.policy.router.is_own_network(&peer.client)).then_some(peer.address),
             hostname: self.policy.snapshot.gateway.hostname.as_str(),
-            protocol: &hello.protocol.to_string(),
+            protocol: hello.protocol.with_clause(peer.encrypted, self.mail.smtputf8),
             id: self.id,
             recipient: only.as_deref(),
             at: node.presence.now(),
@@ -216,7 +218,7 @@ impl Transaction {
                 return Err(refusal(&error));
             }
         };
-        let message = self.message(peer, written, now);
+        let message = self.message(peer, written, summary.utf8_header, now);
         let recipients = message.entries.iter().map(|entry| entry.recipients.len()).sum();
         let size = message.meta.size;
         self.enqueue(node, message).await?;
@@ -232,18 +234,19 @@ impl Transaction {
         Ok(self.id)
     }
 
-    fn message(&self, peer: &Peer, written: Written, now: posthouse_model::Timestamp) -> NewMessage {
+    fn message(&self, peer: &Peer, written: Written, utf8_header: bool, now: Timestamp) -> NewMessage {
         let Written { content, size, crc32 } = written;
         let body = match self.mail.body {
+            Some(server::Body::BinaryMime) => BodyType::BinaryMime,
             Some(server::Body::EightBitMime) => BodyType::EightBitMime,
-            _ => BodyType::SevenBit,
+            Some(server::Body::SevenBit) | None => BodyType::SevenBit,
         };
         let envelope = Envelope {
             reverse_path: self.mail.reverse_path.clone(),
             body,
-            smtputf8: false,
-            ret_full: None,
-            envid: None,
+            smtputf8: utf8_header,
+            ret_full: self.mail.ret.map(|ret| ret == Ret::Full),
+            envid: self.mail.envid.as_ref().map(ToString::to_string),
             client: peer.address.to_string(),
             login: None,
         };

@@ -76,6 +76,13 @@ impl Gateway<'_> {
     }
 }
 
+/// The id of a gateway's queue, as far as its resource can be read: it names the queue in a store that several share.
+#[must_use]
+pub fn queue_id(key: &ObjectKey, gateway: Option<&MailGateway>) -> String {
+    let named = gateway.and_then(|gateway| gateway.spec.queue.as_ref()?.id.clone());
+    named.unwrap_or_else(|| format!("{}.{}", key.namespace, key.name))
+}
+
 /// Checks a gateway.
 pub(crate) fn check<'a>(input: &Input<'a>, object: &'a Arc<MailGateway>, report: &mut Report) -> Gateway<'a> {
     let spec = &object.spec;
@@ -89,7 +96,7 @@ pub(crate) fn check<'a>(input: &Input<'a>, object: &'a Arc<MailGateway>, report:
         foreign,
         origin: key.resource_name(),
         hostname: None,
-        queue_id: format!("{}.{}", key.namespace, key.name),
+        queue_id: queue_id(&key, Some(object)),
         listeners: Vec::new(),
         relay_networks: Vec::new(),
         address_trust: address_trust(input, object),
@@ -112,9 +119,6 @@ pub(crate) fn check<'a>(input: &Input<'a>, object: &'a Arc<MailGateway>, report:
     gateway.listeners = check.listeners(&spec.listeners);
     if let Some(queue) = &spec.queue {
         check.queue(queue);
-        if let Some(id) = &queue.id {
-            gateway.queue_id.clone_from(id);
-        }
     }
     if let Some(control) = &spec.relay_control {
         gateway.relay_networks = check.relay_control(control, &spec.listeners);

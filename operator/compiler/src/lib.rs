@@ -17,6 +17,7 @@ pub mod reason;
 pub mod resources;
 mod retired;
 mod rule;
+mod secrets;
 mod snapshot;
 mod syntax;
 mod tenancy;
@@ -25,6 +26,7 @@ pub mod verdict;
 
 pub use claims::Claims;
 pub use compile::{Compilation, Compiler, compile};
+pub use gateway::queue_id;
 pub use previous::Standing;
 pub use reason::Reason;
 pub use resources::{Context, Environment, ObjectKey, Resources};

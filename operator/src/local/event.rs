@@ -73,6 +73,9 @@ impl Trouble {
                 "the Redis of the configuration does not answer, or takes nothing: see the operator's log"
                     .to_owned()
             }
+            PublishError::Held(_) => "another operator publishes for this queue id: stop it, or give this gateway a spec.queue.id of its own; the operator's log \
+                                      says who it is"
+                .to_owned(),
             _ => why.clone(),
         };
         Self { why, words }

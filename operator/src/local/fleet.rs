@@ -5,18 +5,18 @@ use std::{
     net::IpAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
-use posthouse_channel::{Channel, Directory, Look, read_once};
 use posthouse_compiler::{Claims, ObjectKey, Severity};
 use posthouse_config::Snapshot;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, task::JoinSet, time::timeout};
 
 use super::{
     event::Event,
-    gateway::{Gateway, Node, config_folder, key_folder},
+    gateway::{self, Gateway, Node, key_folder},
     node::Order,
-    publishing::Wish,
+    publishing::{self, Found, Wish},
     run::DRAIN,
     sockets::Unbound,
     state::{LocalListener, LocalNode, LocalRun, State},
@@ -28,6 +28,9 @@ use crate::{
     reader::Identity,
     status::observation::Nodes,
 };
+
+/// How long giving the leases back may take at the end: a Redis that is away gets none.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// What holds for the whole run.
 #[derive(Clone, Debug)]
@@ -54,6 +57,10 @@ pub(super) struct Fleet {
     gateways: BTreeMap<ObjectKey, Gateway>,
     /// What the run before had in force, until its gateway runs.
     before: BTreeMap<ObjectKey, Arc<Snapshot>>,
+    /// What was found to be published when this run began, until its gateway runs.
+    found: BTreeMap<ObjectKey, Found>,
+    /// Gateways that are gone: their leases are being given back.
+    endings: JoinSet<()>,
     /// What `local.json` says; nothing until everything has been ready.
     written: Option<LocalRun>,
     is_ending: bool,
@@ -76,20 +83,38 @@ pub(super) struct Closed {
 }
 
 impl Fleet {
-    /// No gateway yet; what the run before left of these is read.
+    /// No gateway yet; what the run before left of these, each with the id of its queue, is read.
     pub(super) async fn new(
         settings: Settings,
         state: State,
         events: mpsc::Sender<Event>,
-        gateways: impl IntoIterator<Item = ObjectKey>,
+        gateways: impl IntoIterator<Item = (ObjectKey, String)>,
     ) -> Self {
-        let mut before = BTreeMap::new();
-        for key in gateways {
-            if let Some(snapshot) = last_snapshot(&state.gateway_folder(&key)).await {
-                before.insert(key, snapshot);
+        let (mut before, mut found) = (BTreeMap::new(), BTreeMap::new());
+        for (key, queue_id) in gateways {
+            let folder = state.gateway_folder(&key);
+            // Who has no keys was given nothing before, and could not read it.
+            if key_folder(&folder).look().is_err() {
+                continue;
             }
+            let Ok(channels) = gateway::channels(&folder, settings.redis.as_deref(), &queue_id) else {
+                continue;
+            };
+            let last = publishing::find(&key, &channels, &key_folder(&folder)).await;
+            before.extend(last.iter().map(|last| (key.clone(), Arc::clone(&last.snapshot))));
+            found.insert(key, last);
         }
-        Self { settings, state, events, gateways: BTreeMap::new(), before, written: None, is_ending: false }
+        Self {
+            settings,
+            state,
+            events,
+            gateways: BTreeMap::new(),
+            before,
+            found,
+            endings: JoinSet::new(),
+            written: None,
+            is_ending: false,
+        }
     }
 
     /// What holds for the whole run.
@@ -154,7 +179,7 @@ impl Fleet {
     }
 
     fn new_gateway(
-        &self,
+        &mut self,
         key: &ObjectKey,
         reading: u64,
         snapshot: Option<&Arc<Snapshot>>,
@@ -169,7 +194,9 @@ impl Fleet {
         };
         let folder = self.state.gateway_folder(key);
         let wish = Wish { reading, snapshot: Arc::clone(snapshot) };
-        Gateway::new(key, folder, wish, &self.settings, &self.events).map(Some)
+        let found = self.found.remove(key);
+        let lease = self.state.lease().clone();
+        Gateway::new(key, folder, wish, found, lease, &self.settings, &self.events).map(Some)
     }
 
     /// The nodes of every gateway that stays, as statuses are judged from them.
@@ -220,8 +247,7 @@ impl Fleet {
                 gateway.take(id.number, what);
                 let is_gone = gateway.is_gone();
                 if is_gone {
-                    let gone = self.gateways.remove(&id.gateway);
-                    self.before.extend(gone.map(|gone| (id.gateway, Arc::clone(gone.snapshot()))));
+                    self.let_go(&id.gateway);
                 }
                 self.write();
                 is_gone
@@ -292,7 +318,22 @@ impl Fleet {
         for gateway in self.gateways.values_mut() {
             gateway.leave(order);
         }
-        self.gateways.retain(|_, gateway| !gateway.is_gone());
+        let gone = self.gateways.iter().filter(|(_, gateway)| gateway.is_gone());
+        for key in gone.map(|(key, _)| key.clone()).collect::<Vec<_>>() {
+            self.let_go(&key);
+        }
+    }
+
+    /// A gateway is gone: what it had in force is remembered, its lease is given back.
+    fn let_go(&mut self, key: &ObjectKey) {
+        let Some(gone) = self.gateways.remove(key) else { return };
+        self.before.insert(key.clone(), Arc::clone(gone.snapshot()));
+        self.endings.spawn(gone.end());
+    }
+
+    /// Waits until the leases of all that are gone are given back, but not long.
+    pub(super) async fn finish(&mut self) {
+        while let Ok(Some(_)) = timeout(LAST_WORDS, self.endings.join_next()).await {}
     }
 
     /// Whether there is no gateway, or none any more.
@@ -324,13 +365,4 @@ impl Closed {
 
 fn identity(gateway: &ObjectKey) -> Identity {
     Identity { kind: "MailGateway".to_owned(), key: gateway.clone() }
-}
-
-/// The last good snapshot of a run before.
-async fn last_snapshot(folder: &Path) -> Option<Arc<Snapshot>> {
-    let channel = Channel::Directory(Directory::new(config_folder(folder)));
-    match read_once(&channel, &key_folder(folder)).await.ok()? {
-        Look::New(assembled) => Some(Arc::clone(&assembled.snapshot)),
-        Look::Same | Look::Refused(_) => None,
-    }
 }

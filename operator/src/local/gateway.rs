@@ -2,9 +2,11 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
 
-use posthouse_channel::{Channel, Directory, KeyFolder, Published, Publisher, RedisChannel, Report};
+use posthouse_channel::{
+    Channel, ChannelError, Directory, KeyFolder, Lease, Published, Publisher, RedisChannel, Report,
+};
 use posthouse_compiler::{ObjectKey, Severity};
-use posthouse_config::Snapshot;
+use posthouse_config::{Part, Snapshot};
 use posthouse_crds::Kind;
 use tokio::sync::{mpsc, watch};
 
@@ -12,7 +14,7 @@ use super::{
     event::{Event, NodeId, Told, Trouble, What},
     fleet::Settings,
     node::{self, Launch, Order, Store},
-    publishing::{Publishing, Wish},
+    publishing::{Found, Publishing, Wish},
     sockets::{self, Sockets, Unbound, Wanted},
 };
 use crate::{
@@ -21,9 +23,6 @@ use crate::{
     reader::Identity,
     status::observation::{LiveNode, NodeRefusal, Nodes},
 };
-
-/// How often the leader changed: a local run has no other, and its state has a lock.
-const TRANSITIONS: u64 = 0;
 
 /// A gateway that runs.
 #[derive(Debug)]
@@ -75,17 +74,31 @@ pub(super) fn config_folder(folder: &std::path::Path) -> PathBuf {
     folder.join("config")
 }
 
+/// Where its configuration is published: the folder is always one of them, for it is what the run after this one knows of this one. It comes first,
+/// so that it is never behind what nodes ran, and a disk that is full stops a publication before any node hears of it.
+pub(super) fn channels(
+    folder: &std::path::Path,
+    redis: Option<&str>,
+    queue_id: &str,
+) -> Result<Vec<Channel>, ChannelError> {
+    let own = Channel::Directory(Directory::new(config_folder(folder)));
+    let shared = redis.map(|url| RedisChannel::new(url, queue_id).map(Channel::Redis)).transpose()?;
+    Ok([own].into_iter().chain(shared).collect())
+}
+
 /// Its sealing keys.
 pub(super) fn key_folder(folder: &std::path::Path) -> KeyFolder {
     KeyFolder::new(folder.join("keys"))
 }
 
 impl Gateway {
-    /// A gateway with its first snapshot; its nodes wait for [`start`](Self::start).
+    /// A gateway with its first snapshot, and what was `found` to be published, if that was looked for; its nodes wait for [`start`](Self::start).
     pub(super) fn new(
         key: &ObjectKey,
         folder: PathBuf,
         wish: Wish,
+        found: Option<Found>,
+        lease: Lease,
         settings: &Settings,
         events: &mpsc::Sender<Event>,
     ) -> Result<Self, Failure> {
@@ -94,13 +107,8 @@ impl Gateway {
         if keys.read().is_err_and(|error| matches!(error, posthouse_channel::KeyFolderError::Empty(_))) {
             keys.create()?;
         }
-        // The folder is always one of them: what the run after this one knows of this one.
-        let own = Channel::Directory(Directory::create(config_folder(&folder))?);
-        // It comes first, so that it is never behind what nodes ran, and a disk that is full stops a publication before any node hears of it.
-        let mut channels = vec![own];
-        if let Some(url) = &settings.redis {
-            channels.push(Channel::Redis(RedisChannel::new(url, &snapshot.gateway.queue.id)?));
-        }
+        Directory::create(config_folder(&folder))?;
+        let channels = channels(&folder, settings.redis.as_deref(), &snapshot.gateway.queue.id)?;
         let nodes = (0..settings.nodes).map(|number| {
             let id = NodeId { gateway: key.clone(), number };
             let sockets = Sockets::with_metrics().map_err(|Unbound { name, address, error }| {
@@ -109,8 +117,8 @@ impl Gateway {
             Ok(Node::new(id, sockets))
         });
         let nodes = nodes.collect::<Result<_, Failure>>()?;
-        let publisher = Publisher::new(channels, keys, TRANSITIONS);
-        let publishing = Publishing::start(key.clone(), publisher, wish, events.clone());
+        let publisher = Publisher::new(channels, keys, lease);
+        let publishing = Publishing::start(key.clone(), publisher, wish, found, events.clone());
         Ok(Self {
             key: key.clone(),
             folder,
@@ -266,8 +274,14 @@ impl Gateway {
             Some((node.id.to_string(), live))
         });
         let downgraded = self.published.iter().flat_map(|published| &published.downgraded);
-        let too_old_for =
-            downgraded.map(|rule| (Kind::RelayRule, ObjectKey::new(rule.namespace(), rule.name())));
+        let too_old_for = downgraded.map(|part| {
+            let (kind, name) = match part {
+                Part::Gateway => return (Kind::MailGateway, self.key.clone()),
+                Part::Domain(name) => (Kind::MailDomain, name),
+                Part::Rule(name) => (Kind::RelayRule, name),
+            };
+            (kind, ObjectKey::new(name.namespace(), name.name()))
+        });
         Nodes {
             desired: u32::try_from(self.nodes.len()).unwrap_or(u32::MAX),
             published: self.published.as_ref().map(|published| published.epoch.sequence),
@@ -306,6 +320,11 @@ impl Gateway {
                 (None, _) => node.has_ended = true, // it never began
             }
         }
+    }
+
+    /// Publishes nothing any more; what is left to be done for that.
+    pub(super) fn end(self) -> impl Future<Output = ()> + use<> {
+        self.publishing.end()
     }
 
     /// Whether nothing of it runs any more.
@@ -375,9 +394,14 @@ fn say(gateway: &ObjectKey, report: &Report, before: Option<&Report>) {
     }
     let refused = report.refused.as_ref();
     if let Some(refused) = refused.filter(|_| before.and_then(|before| before.refused.as_ref()) != refused) {
+        let effect = if report.applied.is_some() {
+            "goes on with the one before"
+        } else {
+            "has no other: it takes no mail"
+        };
         tracing::error!(
             node, %gateway, publication = %refused.epoch, snapshot = %refused.hash, resource = refused.resource,
-            "the node refuses the snapshot and goes on with the one before: {}", refused.reason
+            "the node refuses the snapshot and {effect}: {}", refused.reason
         );
     }
 }

@@ -27,8 +27,11 @@ use crate::logging::Format;
 /// The variable that names the Redis to a node.
 const REDIS_URL: &str = "POSTHOUSE_REDIS_URL";
 
-/// A node that does not read its control socket for so long, or has closed it and lives on, is stuck: it is started again.
+/// A node that does not read its control socket for so long, or does not answer, or has closed it and lives on, is stuck: it is started again.
 const STUCK: Duration = Duration::from_secs(10);
+
+/// How often a node is asked whether it lives, where nothing else is to be said: it may be stuck without an edit.
+const ASK: Duration = Duration::from_secs(10);
 
 /// What a node may take beyond the time it was given to drain.
 const DRAIN_SLACK: Duration = Duration::from_secs(1);
@@ -118,6 +121,14 @@ struct Run {
     was_killed: bool,
     /// When it must be gone.
     deadline: Option<Instant>,
+    asked: Asked,
+}
+
+/// How often it was told to look and has not said yet that it saw it, and by when it is to answer; or when it is asked next.
+#[derive(Debug)]
+struct Asked {
+    unseen: u32,
+    at: Instant,
 }
 
 struct Death {
@@ -164,6 +175,7 @@ impl Run {
             was_ready: false,
             was_killed: false,
             deadline: None,
+            asked: Asked { unseen: 0, at: Instant::now() + ASK },
         })
     }
 
@@ -180,7 +192,10 @@ impl Run {
                     None => std::future::pending().await,
                 }
             };
+            let asked_at = self.asked.at;
             tokio::select! {
+                // What it said while this process was stopped counts before the time that has passed since.
+                biased;
                 status = self.child.wait() => break status,
                 said = self.control.receiver.receive(), if is_heard => match said {
                     Ok(Some(said)) => self.hear(said).await,
@@ -202,6 +217,7 @@ impl Run {
                     self.deadline = None;
                     self.kill("it did not end in time");
                 }
+                () = sleep_until(asked_at), if is_heard && self.told.is_some() && !self.was_killed => self.ask().await,
             }
         };
         self.log_death(status);
@@ -244,10 +260,30 @@ impl Run {
             self.send(ToNode::Listeners(sockets.listeners()?)).await?;
         }
         if !has_news {
-            self.send(ToNode::Look).await?;
+            self.look().await?;
         }
         self.told = Some((sockets, news));
         Ok(())
+    }
+
+    async fn look(&mut self) -> Result<(), ControlError> {
+        self.send(ToNode::Look).await?;
+        self.asked.sent(Instant::now());
+        Ok(())
+    }
+
+    /// The time has come to ask whether it lives, or it has not answered in time. The answer comes from what hears everything in a node, and waits for
+    /// no store.
+    async fn ask(&mut self) {
+        if self.asked.unseen > 0 {
+            let why = format!("it is stuck: it did not answer its control socket for {} s", STUCK.as_secs());
+            return self.kill(&why);
+        }
+        match self.look().await {
+            Ok(()) => {}
+            Err(ControlError::Gone) => self.asked.at = Instant::now() + ASK, // who is gone will be seen dead
+            Err(error) => self.kill(&error.to_string()),
+        }
     }
 
     async fn send(&mut self, message: ToNode) -> Result<(), ControlError> {
@@ -261,6 +297,7 @@ impl Run {
                 self.was_ready = true;
                 What::Ready(self.pid)
             }
+            FromNode::Seen => return self.asked.seen(Instant::now()),
             FromNode::Reported => What::Reported,
             FromNode::Status(status) => What::Status(status),
         };
@@ -305,7 +342,42 @@ impl Run {
     }
 }
 
+impl Asked {
+    fn sent(&mut self, now: Instant) {
+        if self.unseen == 0 {
+            self.at = now + STUCK;
+        }
+        self.unseen = self.unseen.saturating_add(1);
+    }
+
+    fn seen(&mut self, now: Instant) {
+        self.unseen = self.unseen.saturating_sub(1);
+        self.at = now + if self.unseen > 0 { STUCK } else { ASK };
+    }
+}
+
 /// A run's name has to differ from that of every other run of the node.
 fn now_nanos() -> u128 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_answer_gives_time_to_the_next_and_none_is_counted_twice() {
+        let start = Instant::now();
+        let after = |seconds| start + Duration::from_secs(seconds);
+        let mut asked = Asked { unseen: 0, at: after(10) };
+        asked.sent(after(1));
+        asked.sent(after(5));
+        assert_eq!((asked.unseen, asked.at), (2, after(1) + STUCK), "the first word is to be answered");
+        asked.seen(after(6));
+        assert_eq!((asked.unseen, asked.at), (1, after(6) + STUCK));
+        asked.seen(after(7));
+        assert_eq!((asked.unseen, asked.at), (0, after(7) + ASK), "then it is asked again");
+        asked.seen(after(8)); // a word too many
+        assert_eq!(asked.unseen, 0);
+    }
 }

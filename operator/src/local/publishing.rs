@@ -7,9 +7,11 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use posthouse_channel::{Channel, News, Published, Publisher, Report};
+use posthouse_channel::{
+    Channel, KeyFolder, Lease, News, PublishError, Published, Publisher, Report, last_published,
+};
 use posthouse_compiler::ObjectKey;
-use posthouse_config::Snapshot;
+use posthouse_config::{Assembled, Snapshot};
 use posthouse_model::Timestamp;
 use tokio::{
     sync::{Notify, mpsc, watch},
@@ -23,6 +25,9 @@ const STRANGER: Duration = Duration::from_mins(1);
 
 /// Between two looks whether everything is where it belongs.
 const CHECK: Duration = Duration::from_millis(2_500);
+
+/// What was found to be published when a run began.
+pub(super) type Found = Option<Arc<Assembled>>;
 
 /// The runs of nodes that are under way, by uid; whether each is ready.
 pub(super) type Runs = BTreeMap<String, bool>;
@@ -42,19 +47,23 @@ pub(super) struct Publishing {
     runs: watch::Sender<Runs>,
     reported: Arc<Notify>,
     task: JoinHandle<()>,
+    channels: Vec<Channel>,
+    lease: Lease,
 }
 
 impl Publishing {
-    /// Begins with this.
+    /// Begins with this. What is published already is read, unless it was `found` before.
     pub(super) fn start(
         gateway: ObjectKey,
         publisher: Publisher,
         wish: Wish,
+        found: Option<Found>,
         events: mpsc::Sender<Event>,
     ) -> Self {
         let (wanted, wish) = watch::channel(wish);
         let (runs, nodes) = watch::channel(Runs::new());
         let reported = Arc::new(Notify::new());
+        let (channels, lease) = (publisher.channels().to_vec(), publisher.lease().clone());
         let task = Task {
             gateway,
             publisher,
@@ -65,10 +74,11 @@ impl Publishing {
             strangers: BTreeMap::new(),
             checked: None,
             published: None,
+            troubles: BTreeMap::new(),
             trouble: None,
         };
-        let task = tokio::spawn(task.run(Arc::clone(&reported)));
-        Self { wanted, runs, reported, task }
+        let task = tokio::spawn(task.run(found, Arc::clone(&reported)));
+        Self { wanted, runs, reported, task, channels, lease }
     }
 
     /// From now on this is to be published.
@@ -90,6 +100,17 @@ impl Publishing {
     /// A node says that it reported.
     pub(super) fn reported(&self) {
         self.reported.notify_one();
+    }
+
+    /// Publishes nothing any more, and gives the lease back: another operator need not wait until it lapses.
+    pub(super) async fn end(mut self) {
+        self.task.abort();
+        let _ = (&mut self.task).await;
+        for channel in &self.channels {
+            if let Err(error) = channel.give_back(&self.lease).await {
+                tracing::debug!("the lease of {channel} lapses by itself: {error}");
+            }
+        }
     }
 }
 
@@ -113,18 +134,32 @@ struct Task {
     checked: Option<Instant>,
     /// What was said last.
     published: Option<(u64, Published)>,
+    /// What does not succeed just now.
+    troubles: BTreeMap<Doing, Trouble>,
     trouble: Option<Trouble>,
 }
 
+/// What may not succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Doing {
+    Publish,
+    Check,
+    Hear,
+}
+
 impl Task {
-    async fn run(mut self, reported: Arc<Notify>) {
-        let gateway = self.gateway.clone();
-        self.publisher
-            .restore(|why| tracing::warn!(%gateway, "what was published before cannot be read: {why}"))
-            .await;
+    async fn run(mut self, found: Option<Found>, reported: Arc<Notify>) {
+        let found = match found {
+            Some(found) => found,
+            None => find(&self.gateway, self.publisher.channels(), self.publisher.keys()).await,
+        };
+        if let Some(last) = found {
+            self.publisher.resume(&last);
+        }
         // Nodes report where they read: the last.
         let Some(channel) = self.publisher.channels().last().cloned() else { return };
         let mut news = News::of_reports(&channel);
+        self.check().await; // whether another one publishes here is to be known before anything is written
         loop {
             self.publish().await;
             tokio::select! {
@@ -150,15 +185,15 @@ impl Task {
         let live = self.live();
         match self.publisher.publish(&snapshot, &live, now()).await {
             Ok(published) => {
+                self.note(Doing::Publish, None).await;
                 let said = (reading, published);
                 if self.published.as_ref() != Some(&said) {
-                    self.say_trouble(None).await;
                     self.published = Some(said.clone());
                     let (reading, published) = said;
                     self.say(Told::Published { reading, published }).await;
                 }
             }
-            Err(error) => self.say_trouble(Some(Trouble::of(&error))).await,
+            Err(error) => self.note(Doing::Publish, Some(&error)).await,
         }
     }
 
@@ -168,11 +203,15 @@ impl Task {
             return;
         }
         self.checked = Some(Instant::now());
-        match self.publisher.check(&self.under_way(|_| true)).await {
-            Ok(()) => self.say_trouble(None).await,
-            Err(error) => self.say_trouble(Some(Trouble::of(&error))).await,
+        let was_held = self.publisher.held_by().is_some();
+        let checked = self.publisher.check(&self.under_way(|_| true)).await;
+        self.note(Doing::Check, checked.as_ref().err()).await;
+        for mended in checked.into_iter().flatten() {
+            tracing::warn!(gateway = %self.gateway, "{mended}, emptied or restored perhaps: it is written again");
         }
-        if self.publisher.is_overtaken() {
+        if self.publisher.is_overtaken() && was_held {
+            tracing::info!(gateway = %self.gateway, "the other operator publishes no more: what it published is written over");
+        } else if self.publisher.is_overtaken() {
             tracing::error!(
                 gateway = %self.gateway,
                 "something else wrote this gateway's configuration, another operator with the same queue id perhaps: it is written over; give each \
@@ -186,8 +225,9 @@ impl Task {
         let runs = self.runs.borrow_and_update().clone();
         let reports = match channel.reports().await {
             Ok(reports) => reports,
-            Err(error) => return self.say_trouble(Some(Trouble::of(&error.into()))).await,
+            Err(error) => return self.note(Doing::Hear, Some(&error.into())).await,
         };
+        self.note(Doing::Hear, None).await;
         let (mut current, strangers): (Vec<_>, Vec<_>) =
             reports.into_iter().partition(|report| runs.contains_key(&report.uid));
         self.forget(channel, strangers.into_iter().map(|report| report.uid)).await;
@@ -208,7 +248,7 @@ impl Task {
             .collect();
         let is_over = |(_, since): &(&String, &Instant)| now.duration_since(**since) > STRANGER;
         let over: Vec<_> = self.strangers.iter().filter(is_over).map(|(uid, _)| uid.clone()).collect();
-        if let Err(error) = channel.forget(&over).await {
+        if let Err(error) = channel.forget(&over, self.publisher.lease()).await {
             tracing::debug!(gateway = %self.gateway, "reports of ended nodes stay: {error}");
         }
     }
@@ -229,7 +269,13 @@ impl Task {
         counting.map(|(uid, _)| report(uid)).collect()
     }
 
-    async fn say_trouble(&mut self, trouble: Option<Trouble>) {
+    /// Notes whether something succeeded, and says what is the trouble where that is another one now, or none.
+    async fn note(&mut self, doing: Doing, error: Option<&PublishError>) {
+        match error {
+            Some(error) => self.troubles.insert(doing, Trouble::of(error)),
+            None => self.troubles.remove(&doing),
+        };
+        let trouble = self.troubles.values().next().cloned();
         if self.trouble != trouble {
             self.trouble.clone_from(&trouble);
             self.say(Told::Trouble(trouble)).await;
@@ -241,6 +287,12 @@ impl Task {
     }
 }
 
+/// What is published in these channels, as far as it can be read.
+pub(super) async fn find(gateway: &ObjectKey, channels: &[Channel], keys: &KeyFolder) -> Found {
+    let unreadable = |why| tracing::warn!(%gateway, "what was published before cannot be read: {why}");
+    last_published(channels, keys, unreadable).await
+}
+
 fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
@@ -248,7 +300,7 @@ fn now() -> Timestamp {
 
 #[cfg(test)]
 mod tests {
-    use posthouse_channel::{Directory, KeyFolder};
+    use posthouse_channel::Directory;
     use posthouse_config::Gateway;
 
     use super::*;
@@ -263,7 +315,11 @@ mod tests {
         let (_wanted, wanted) = watch::channel(Wish { reading: 1, snapshot });
         let (known, runs) = watch::channel(Runs::new());
         let (events, mut told) = mpsc::channel(8);
-        let publisher = Publisher::new(vec![channel.clone()], KeyFolder::new(folder.path().join("keys")), 0);
+        let publisher = Publisher::new(
+            vec![channel.clone()],
+            KeyFolder::new(folder.path().join("keys")),
+            Lease::new(0, "a", "a test"),
+        );
         let mut task = Task {
             gateway: ObjectKey::new("mail", "edge"),
             publisher,
@@ -274,6 +330,7 @@ mod tests {
             strangers: BTreeMap::new(),
             checked: None,
             published: None,
+            troubles: BTreeMap::new(),
             trouble: None,
         };
         task.hear(&channel).await;

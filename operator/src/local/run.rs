@@ -7,9 +7,9 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use posthouse_compiler::{Claims, Compilation, Compiler, Context, ObjectKey, Severity};
+use posthouse_compiler::{Claims, Compilation, Compiler, Context, ObjectKey, Severity, queue_id};
 use posthouse_config::Snapshot;
-use posthouse_crds::{Kind, Object};
+use posthouse_crds::{Kind, MailGateway, Object};
 use posthouse_model::Timestamp;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
@@ -327,6 +327,7 @@ impl Run {
                 }
             }
         }
+        self.fleet.finish().await;
         tracing::info!("all nodes have ended");
         Ok(ending)
     }
@@ -344,6 +345,22 @@ pub(super) fn gateways(reading: &Reading) -> impl Iterator<Item = &ObjectKey> {
     let is_gateway = |document: &&Document| matches!(&document.item, Item::Ours(object) if matches!(**object, Object::MailGateway(_)));
     let refused = reading.refused.iter().filter(|(kind, _)| *kind == Kind::MailGateway).map(|(_, key)| key);
     reading.documents.values().filter(is_gateway).map(|document| &document.identity.key).chain(refused)
+}
+
+/// The gateways that there are, each with the id of its queue.
+pub(super) fn queues(reading: &Reading) -> impl Iterator<Item = (ObjectKey, String)> {
+    let read: BTreeMap<&ObjectKey, &MailGateway> = reading
+        .documents
+        .values()
+        .filter_map(|document| match &document.item {
+            Item::Ours(object) => match &**object {
+                Object::MailGateway(gateway) => Some((&document.identity.key, &**gateway)),
+                _ => None,
+            },
+            Item::Secret(_) | Item::Namespace(_) => None,
+        })
+        .collect();
+    gateways(reading).map(move |key| (key.clone(), queue_id(key, read.get(key).copied())))
 }
 
 /// Every gateway of ours that there is, with its snapshot; without one where it is refused as it is written now.

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! STATE/lock                                held by the run that uses it
+//! STATE/publisher                           the id by which its runs publish: made once
 //! STATE/local.json                          the running nodes; absent until all are ready
 //! STATE/claims.json                         who holds what, for the run after this
 //! STATE/status/KIND.NAMESPACE.NAME.yaml     the status of a resource
@@ -19,6 +20,7 @@ use std::{
     path::{Path, PathBuf, absolute},
 };
 
+use posthouse_channel::Lease;
 use posthouse_compiler::{Claims, ObjectKey};
 use posthouse_config::SnapshotHash;
 use rustix::fs::{FlockOperation, flock};
@@ -26,10 +28,17 @@ use serde::Serialize;
 
 use crate::failure::Failure;
 
+/// How often the leader changed: a local run has no other.
+const TRANSITIONS: u64 = 0;
+
+/// The fewest characters of an id: what is shorter was left half written.
+const ID_LENGTH: usize = 32;
+
 /// A state folder that this process holds. It is free again when the process ends, however it ends.
 #[derive(Debug)]
 pub(super) struct State {
     folder: PathBuf,
+    lease: Lease,
     _lock: File,
 }
 
@@ -77,13 +86,20 @@ impl State {
         }
         let written = lock.set_len(0).and_then(|()| lock.rewind());
         written.and_then(|()| writeln!(lock, "{}", std::process::id())).map_err(failed("be locked"))?;
-        let state = Self { folder, _lock: lock };
+        let id = publisher_id(&folder.join("publisher")).map_err(failed("be given an id"))?;
+        let lease = Lease::new(TRANSITIONS, id, &who(&folder));
+        let state = Self { folder, lease, _lock: lock };
         state.remove_local_run()?;
         Ok(state)
     }
 
     pub(super) fn folder(&self) -> &Path {
         &self.folder
+    }
+
+    /// As whom the runs on this state publish.
+    pub(super) fn lease(&self) -> &Lease {
+        &self.lease
     }
 
     /// The folder of one gateway. A namespace has no dot, so no two gateways share one.
@@ -151,6 +167,29 @@ impl State {
     }
 }
 
+/// The id in this file, which is made if it is absent or damaged. One that is new only waits until the lease of the old one lapses.
+fn publisher_id(file: &Path) -> io::Result<String> {
+    let found = match fs::read_to_string(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
+        Err(error) if error.kind() == io::ErrorKind::InvalidData => String::new(),
+        found => found?,
+    };
+    let is_id = |id: &str| id.len() == ID_LENGTH && id.chars().all(|c| c.is_ascii_hexdigit());
+    if is_id(found.trim()) {
+        return Ok(found.trim().to_owned());
+    }
+    let id = Lease::new_id()?;
+    fs::write(file, format!("{id}\n"))?;
+    Ok(id)
+}
+
+/// Who this is, for the person who finds that two operators publish to one place.
+fn who(folder: &Path) -> String {
+    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = if host.trim().is_empty() { "an unknown host" } else { host.trim() };
+    format!("process {} on {host} with the state {}", std::process::id(), folder.display())
+}
+
 /// Where the state of a folder of manifests lies if the user does not say: each folder has its own, so that runs live side by side.
 pub(super) fn default_folder(manifests: &Path) -> Result<PathBuf, Failure> {
     let of_variable = |name| env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
@@ -176,6 +215,19 @@ mod tests {
         assert!(error.contains(&format!("another run (process {pid}) uses this state")), "{error}");
         drop(first);
         State::take(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn a_state_keeps_its_publishers_id() {
+        let folder = tempfile::tempdir().unwrap();
+        let take = || State::take(folder.path()).unwrap().lease().clone();
+        let first = take();
+        assert_eq!(take(), first);
+        assert!(first.who.contains(&format!("process {}", std::process::id())), "{first:?}");
+        fs::write(folder.path().join("publisher"), "half").unwrap();
+        let other = take();
+        assert_ne!(other.id, first.id);
+        assert_eq!(take().id, other.id);
     }
 
     #[test]

@@ -18,6 +18,7 @@ while IFS= read -r line; do
     printf '%s %s\n' "$$" "$line" >>"$(dirname "$0")/heard"
     case $line in
     *'"type":"drain"'*) exit 0 ;;
+    *'"type":"look"'*) printf '{"type":"seen"}\n' >&0 ;;
     *'"type":"listeners"'*) [ "$ready" ] || printf '{"type":"ready"}\n' >&0; ready=1 ;;
     esac
 done
@@ -107,7 +108,7 @@ impl House {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         match runtime.block_on(read_once(&channel, &keys)).unwrap() {
             Look::New(assembled) => String::from_utf8(assembled.snapshot.encode().unwrap()).unwrap(),
-            Look::Same => String::new(),
+            Look::Nothing | Look::Same => String::new(),
             Look::Refused(refused) => panic!("{refused:?}"),
         }
     }

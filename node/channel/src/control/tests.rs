@@ -37,6 +37,7 @@ async fn both_sides_hear_what_the_other_says() {
 
     let said = [
         FromNode::Ready,
+        FromNode::Seen,
         FromNode::Reported,
         FromNode::Status(Status { ready: false, reason: "a reason\nin two lines".to_owned() }),
     ];

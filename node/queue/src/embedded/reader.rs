@@ -117,7 +117,7 @@ pub(crate) fn placeholder(view: &View, queue: QueueName) -> Option<Arc<Entry>> {
     let address: Mailbox = "unreadable@invalid".parse().ok()?; // RFC 2606 §2: never a real domain
     let recipient = EntryRecipient { address, expanded_from: None, orcpt: None, notify: 0, last: None };
     let route = Route {
-        next_hop: NextHop { transport: Transport::Maildrop, hosts: Vec::new() },
+        next_hop: NextHop::new(Transport::Maildrop, Vec::new()),
         origin: "unreadable".to_owned(),
         waits: None,
     };

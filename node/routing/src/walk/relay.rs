@@ -7,7 +7,8 @@ use super::{Pending, Visit, Walk};
 use crate::{
     client::Source,
     decision::{Reason, RefusalReason},
-    step::{NoRoute, RuleVerdict, Step},
+    destination::{Destination, RuleDestination},
+    step::{RuleVerdict, Step},
     trace::Trace,
 };
 
@@ -35,17 +36,23 @@ impl<'a, T: Trace> Walk<'a, T> {
                     self.trace.step(|| rule_step(rule, RuleVerdict::NotReached));
                 }
             }
-            let Some(destination) = destination else {
-                self.trace.step(|| Step::Direct);
-                return self.no_route(&NoRoute::NeedsDns(address.domain().to_string()));
-            };
-            return match self.relay_queue(address.domain()) {
-                Some(queue) => self.delivery(address, (queue, destination), Reason::Relayed),
-                None => Visit::Refused(RefusalReason::AddressTooLong), // no domain is: all are printable and at most 255 octets
+            return match destination {
+                RuleDestination::Hosts(destination) => self.relay(address, destination),
+                RuleDestination::Direct(direct) => {
+                    self.trace.step(|| Step::Direct);
+                    self.relay(address, &direct.to(&router.snapshot().gateway, address.domain()))
+                }
             };
         }
         self.trace.step(|| Step::NoRule);
-        self.no_route(&NoRoute::NeedsDns(address.domain().to_string()))
+        self.relay(address, &router.direct.to(&router.snapshot().gateway, address.domain()))
+    }
+
+    fn relay(&mut self, address: &Mailbox, destination: &Destination) -> Visit<'a> {
+        match self.relay_queue(address.domain()) {
+            Some(queue) => self.delivery(address, (queue, destination), Reason::Relayed),
+            None => Visit::Refused(RefusalReason::AddressTooLong), // no domain is: all are printable and at most 255 octets
+        }
     }
 
     /// The places of the patterns that matched, or why the rule does not.

@@ -181,7 +181,7 @@ impl<'a> Naive<'a> {
 
     fn local(domain: &MailDomain) -> Result<String, RefusalReason> {
         match &domain.local_delivery {
-            Some(LocalDelivery::Lmtp { host, queue }) => Ok(format!("lmtp:{host} [{queue}]")),
+            Some(LocalDelivery::Lmtp { host, queue, guarded: _ }) => Ok(format!("lmtp:{host} [{queue}]")),
             Some(LocalDelivery::Maildrop { queue }) => Ok(format!("maildrop [{queue}]")),
             None => Err(RefusalReason::NoLocalDelivery),
         }

@@ -5,20 +5,18 @@ use std::ops::Range;
 use posthouse_model::Reply;
 
 use super::{
-    ClosedBy, ContentSummary, Discard, Event,
-    state::{ContentAsked, Core, Named, State},
+    ClosedBy, Discard, Event,
+    observed::Observed,
+    state::{ContentAsked, Core, Envelope, Named, State},
 };
 use crate::{
     buffer::Input,
-    content::{BadContent, Decoder, HeaderObserver, Next},
+    content::{BadContent, Decoder, Next},
     reply,
 };
 
 /// How much refused content is still read to its end, so that the client gets the reply as its reply; beyond, the session replies and closes.
-const SWALLOW_BOUND: u64 = 1024 * 1024 * 1024;
-
-/// Content above this is read in larger pieces.
-const LARGE: u64 = 16 * 1024;
+pub(super) const SWALLOW_BOUND: u64 = 1024 * 1024 * 1024;
 
 pub(super) fn run(core: &mut Core, state: State, argument: &str) -> State {
     // RFC 2920 §3.1: the client must see the reply before it sends content, or content might be run as commands.
@@ -27,7 +25,14 @@ pub(super) fn run(core: &mut Core, state: State, argument: &str) -> State {
         return core.fail_in(state, reply::bad_argument("DATA has no argument"));
     }
     match state {
-        State::Envelope(envelope) if envelope.accepted > 0 => envelope.ask_data(core),
+        // RFC 3030 §3: only BDAT can carry any octets
+        State::Envelope(envelope) if envelope.binary => {
+            core.fail_in(State::Envelope(envelope), reply::bad_sequence("BODY=BINARYMIME needs BDAT"))
+        }
+        State::Envelope(envelope) if envelope.accepted > 0 => {
+            core.event = Some(Event::Data);
+            State::DataAsked(DataAsked { envelope })
+        }
         State::Envelope(envelope) => {
             let refused = envelope.refused;
             let state = State::Envelope(envelope);
@@ -42,14 +47,29 @@ pub(super) fn run(core: &mut Core, state: State, argument: &str) -> State {
     }
 }
 
+/// DATA waits for its answer.
+#[derive(Debug)]
+pub(super) struct DataAsked {
+    envelope: Envelope,
+}
+
+impl DataAsked {
+    pub(super) fn answer(self, core: &mut Core, reply: &Reply) -> State {
+        if reply.is_positive() {
+            core.say(&reply::start_content());
+            return State::Content(Content::new(self.envelope));
+        }
+        core.say(reply);
+        State::Envelope(self.envelope)
+    }
+}
+
 /// Content streams.
 #[derive(Debug)]
 pub(super) struct Content {
     named: Named,
     decoder: Decoder,
-    headers: HeaderObserver,
-    size: u64,
-    eight_bit: bool,
+    observed: Observed,
     /// The last octet that was taken is a dot at the start of a line.
     after_dot: bool,
     refused: Option<Refused>,
@@ -95,20 +115,18 @@ pub(super) enum ContentStep {
 }
 
 impl Content {
-    pub(super) fn new(named: Named) -> Self {
+    fn new(envelope: Envelope) -> Self {
         Self {
-            named,
+            observed: Observed::new(envelope.smtputf8),
+            named: envelope.into_named(),
             decoder: Decoder::new(),
-            headers: HeaderObserver::new(),
-            size: 0,
-            eight_bit: false,
             after_dot: false,
             refused: None,
         }
     }
 
     pub(super) fn is_large(&self) -> bool {
-        self.size > LARGE || self.refused.is_some()
+        self.observed.is_large() || self.refused.is_some()
     }
 
     /// Scans what is there up to the next stop: content to hand out, a stuffed dot, the end, a reason to refuse.
@@ -134,9 +152,7 @@ impl Content {
             return self.refuse_bad(core, bad);
         }
         if !piece.is_empty() && self.refused.is_none() {
-            let octets = input.slice(piece.clone());
-            self.headers.observe(octets);
-            self.eight_bit = self.eight_bit || !octets.is_ascii();
+            self.observed.look(input.slice(piece.clone()));
             if scan.next == Next::End {
                 // The end is left in the input: the next step finds it again, behind no content.
                 self.decoder = Decoder::new();
@@ -150,13 +166,12 @@ impl Content {
         match next {
             Next::End => {
                 input.consume(3);
-                let Self { named, headers, size, eight_bit, refused, after_dot: _, decoder: _ } = self;
+                let Self { named, observed, refused, after_dot: _, decoder: _ } = self;
                 if let Some(refused) = refused {
                     core.say(&refused.reply);
                     return (State::Named(named), ContentStep::Again);
                 }
-                let summary = ContentSummary { size, received: headers.received(), eight_bit };
-                (ContentAsked::ask(core, named, summary), ContentStep::Again)
+                (ContentAsked::ask(core, named, observed.summary()), ContentStep::Again)
             }
             Next::More => (State::Content(self), ContentStep::More),
             Next::StuffedDot | Next::Bad(_) => (State::Content(self), ContentStep::Again),
@@ -173,8 +188,8 @@ impl Content {
             }
             return true;
         }
-        self.size = self.size.saturating_add(length);
-        if core.settings.message_size.is_some_and(|limit| self.size > limit) {
+        self.observed.count(length);
+        if core.settings.message_size.is_some_and(|limit| self.observed.size() > limit) {
             // RFC 1870 §6.3: the rest is read, and the reply comes at the end
             self.refuse(core, Discard::TooLarge, reply::too_large());
         }

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use posthouse_model::{ForwardPath, Reply, ReversePath};
+use posthouse_model::{Envid, ForwardPath, Notify, OriginalRecipient, Reply, Ret, ReversePath};
 
 /// What the driver must know or decide. Those marked *asks* wait for [`Session::answer`](super::Session::answer).
 #[derive(Debug, PartialEq, Eq)]
@@ -13,7 +13,10 @@ pub enum Event<'s> {
     Mail(Mail),
     /// *Asks*: RCPT, well-formed, in order, within the limit of recipients.
     Rcpt(Rcpt),
-    /// *Asks*: DATA with at least one accepted recipient. A positive answer is said as 354.
+    /// *Asks*: STARTTLS. A positive answer is said as 220; when that is written the driver makes the handshake, then calls
+    /// [`Session::secured`](super::Session::secured). What the client says in clear behind STARTTLS is dropped unseen (RFC 3207 §4.2).
+    StartTls,
+    /// *Asks*: DATA, or the first BDAT, with at least one accepted recipient. A positive answer is said as 354; to BDAT it is not said.
     Data,
     /// The next piece of content, unstuffed; valid until the session is touched again.
     Content(&'s [u8]),
@@ -29,7 +32,7 @@ pub enum Event<'s> {
     Closed(ClosedBy),
 }
 
-/// Whether the client said HELO or EHLO; more to come with TLS, AUTH and LMTP. Displays as the `with` clause of Received (RFC 3848).
+/// Whether the client said HELO or EHLO.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// HELO.
@@ -47,6 +50,20 @@ impl fmt::Display for Protocol {
     }
 }
 
+impl Protocol {
+    /// The `with` clause of Received: RFC 3848, RFC 6531 §4.3. HELO has only the one, whatever the connection.
+    #[must_use]
+    pub fn with_clause(self, encrypted: bool, smtputf8: bool) -> &'static str {
+        match (self, smtputf8, encrypted) {
+            (Self::Smtp, ..) => "SMTP",
+            (Self::Esmtp, false, false) => "ESMTP",
+            (Self::Esmtp, false, true) => "ESMTPS",
+            (Self::Esmtp, true, false) => "UTF8SMTP",
+            (Self::Esmtp, true, true) => "UTF8SMTPS",
+        }
+    }
+}
+
 /// Who the client says it is. The name is 1 to 255 printable ASCII characters without space, parentheses or angle brackets: good for a
 /// Received line, but never checked against an address (RFC 5321 §4.1.4: a mismatch is no reason to refuse).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,13 +74,15 @@ pub struct Client {
     pub protocol: Protocol,
 }
 
-/// The BODY parameter (RFC 6152).
+/// The BODY parameter (RFC 6152, RFC 3030 §3).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Body {
     /// `BODY=7BIT`
     SevenBit,
     /// `BODY=8BITMIME`
     EightBitMime,
+    /// `BODY=BINARYMIME`: any octets; the content comes by BDAT.
+    BinaryMime,
 }
 
 /// A MAIL command.
@@ -75,6 +94,12 @@ pub struct Mail {
     pub size: Option<u64>,
     /// `BODY=`, if given.
     pub body: Option<Body>,
+    /// `SMTPUTF8`: addresses and header may be beyond ASCII (RFC 6531 §3.4).
+    pub smtputf8: bool,
+    /// `RET=`, if given (RFC 3461 §4.3).
+    pub ret: Option<Ret>,
+    /// `ENVID=`, if given (RFC 3461 §4.4).
+    pub envid: Option<Envid>,
 }
 
 /// A RCPT command.
@@ -82,6 +107,10 @@ pub struct Mail {
 pub struct Rcpt {
     /// Who the mail is for.
     pub forward_path: ForwardPath,
+    /// `NOTIFY=` (RFC 3461 §4.1).
+    pub notify: Notify,
+    /// `ORCPT=`, if given (RFC 3461 §4.2).
+    pub orcpt: Option<OriginalRecipient>,
 }
 
 /// What was learned while the content streamed by.
@@ -93,6 +122,9 @@ pub struct ContentSummary {
     pub received: u32,
     /// Whether there are octets above 127: what the next hop needs 8BITMIME for.
     pub eight_bit: bool,
+    /// Whether a header of it, at any level of MIME, is beyond ASCII: what the next hop needs SMTPUTF8 for (RFC 6531 §3.7.1). Only looked
+    /// for where the client said SMTPUTF8.
+    pub utf8_header: bool,
 }
 
 /// Why content is refused.

@@ -1,13 +1,13 @@
-//! MAIL (RFC 5321 §4.1.1.2) with SIZE (RFC 1870) and BODY (RFC 6152).
+//! MAIL (RFC 5321 §4.1.1.2) with SIZE (RFC 1870), BODY (RFC 6152, RFC 3030), SMTPUTF8 (RFC 6531), RET and ENVID (RFC 3461).
 
-use posthouse_model::{ParseAddressError, Reply, ReversePath};
+use posthouse_model::{Reply, ReversePath};
 
 use super::{
     Body, Mail, Protocol,
     state::{Core, State},
 };
 use crate::{
-    command::{Parameter, after_keyword, parameters},
+    command::{Parameter, after_keyword, parameters, parsed},
     reply,
 };
 
@@ -36,11 +36,15 @@ fn exceeds(size: Option<u64>, limit: Option<u64>) -> bool {
 
 fn parse(argument: &str, extended: bool) -> Result<Mail, Reply> {
     let path = after_keyword(argument, "FROM:").ok_or_else(|| reply::bad_argument("MAIL FROM:<address>"))?;
-    let (reverse_path, rest) = ReversePath::parse_prefix(path).map_err(refusal)?;
+    let (reverse_path, rest) =
+        ReversePath::parse_prefix(path).map_err(|error| reply::bad_sender(&error.to_string()))?;
     let parameters = parameters(rest).ok_or_else(|| reply::bad_argument("malformed parameters"))?;
-    let mut mail = Mail { reverse_path, size: None, body: None };
+    let mut mail = Mail { reverse_path, size: None, body: None, smtputf8: false, ret: None, envid: None };
     for parameter in parameters {
         apply(&mut mail, parameter, extended)?;
+    }
+    if !mail.smtputf8 && !mail.reverse_path.is_ascii() {
+        return Err(reply::needs_smtputf8()); // RFC 6531 §3.5
     }
     Ok(mail)
 }
@@ -50,7 +54,18 @@ fn apply(mail: &mut Mail, (keyword, value): Parameter<'_>, extended: bool) -> Re
     if extended && keyword.eq_ignore_ascii_case("SIZE") {
         mail.size = Some(parse_size(value).ok_or_else(|| reply::bad_argument("SIZE=number"))?);
     } else if extended && keyword.eq_ignore_ascii_case("BODY") {
-        mail.body = Some(parse_body(value).ok_or_else(|| reply::bad_argument("BODY=7BIT or BODY=8BITMIME"))?);
+        let body = parse_body(value);
+        mail.body =
+            Some(body.ok_or_else(|| reply::bad_argument("BODY=7BIT, BODY=8BITMIME or BODY=BINARYMIME"))?);
+    } else if extended && keyword.eq_ignore_ascii_case("SMTPUTF8") {
+        if value.is_some() {
+            return Err(reply::bad_argument("SMTPUTF8 has no value"));
+        }
+        mail.smtputf8 = true;
+    } else if extended && keyword.eq_ignore_ascii_case("RET") {
+        mail.ret = Some(parsed(value)?);
+    } else if extended && keyword.eq_ignore_ascii_case("ENVID") {
+        mail.envid = Some(parsed(value)?);
     } else {
         return Err(reply::unknown_parameter(keyword));
     }
@@ -67,13 +82,7 @@ fn parse_body(value: Option<&str>) -> Option<Body> {
     match value? {
         body if body.eq_ignore_ascii_case("7BIT") => Some(Body::SevenBit),
         body if body.eq_ignore_ascii_case("8BITMIME") => Some(Body::EightBitMime),
+        body if body.eq_ignore_ascii_case("BINARYMIME") => Some(Body::BinaryMime),
         _ => None,
-    }
-}
-
-fn refusal(error: ParseAddressError) -> Reply {
-    match error {
-        ParseAddressError::NeedsSmtpUtf8 => reply::needs_smtputf8(),
-        other => reply::bad_sender(&other.to_string()),
     }
 }

@@ -1,13 +1,13 @@
-//! RCPT (RFC 5321 §4.1.1.3).
+//! RCPT (RFC 5321 §4.1.1.3) with NOTIFY and ORCPT (RFC 3461).
 
-use posthouse_model::{ForwardPath, ParseAddressError, Reply};
+use posthouse_model::{ForwardPath, Notify, Reply};
 
 use super::{
-    Rcpt,
+    Protocol, Rcpt,
     state::{Core, State},
 };
 use crate::{
-    command::{after_keyword, parameters},
+    command::{Parameter, after_keyword, parameters, parsed},
     reply,
 };
 
@@ -15,7 +15,8 @@ pub(super) fn run(core: &mut Core, state: State, argument: &str) -> State {
     let State::Envelope(mut envelope) = state else {
         return core.fail_in(state, reply::bad_sequence("say MAIL first"));
     };
-    match parse(argument) {
+    let extended = core.client.as_ref().is_some_and(|client| client.protocol != Protocol::Smtp);
+    match parse(argument, extended, envelope.smtputf8) {
         Ok(_) if envelope.accepted >= core.settings.recipients => {
             // RFC 5321 §4.5.3.1.10: 452, and the transaction goes on with those it has
             core.refuse(reply::too_many_recipients());
@@ -29,20 +30,30 @@ pub(super) fn run(core: &mut Core, state: State, argument: &str) -> State {
     }
 }
 
-fn parse(argument: &str) -> Result<Rcpt, Reply> {
+fn parse(argument: &str, extended: bool, smtputf8: bool) -> Result<Rcpt, Reply> {
     let path = after_keyword(argument, "TO:").ok_or_else(|| reply::bad_argument("RCPT TO:<address>"))?;
-    let (forward_path, rest) = ForwardPath::parse_prefix(path).map_err(refusal)?;
+    let (forward_path, rest) =
+        ForwardPath::parse_prefix(path).map_err(|error| reply::bad_recipient(&error.to_string()))?;
     let parameters = parameters(rest).ok_or_else(|| reply::bad_argument("malformed parameters"))?;
-    match parameters.first() {
-        // RFC 5321 §4.1.1.11: no extension that is offered has a parameter for RCPT.
-        Some((keyword, _)) => Err(reply::unknown_parameter(keyword)),
-        None => Ok(Rcpt { forward_path }),
+    let mut rcpt = Rcpt { forward_path, notify: Notify::ABSENT, orcpt: None };
+    for parameter in parameters {
+        apply(&mut rcpt, parameter, extended)?;
     }
+    let is_ascii = rcpt.forward_path.is_ascii() && rcpt.orcpt.as_ref().is_none_or(|orcpt| orcpt.is_ascii());
+    if !smtputf8 && !is_ascii {
+        return Err(reply::needs_smtputf8()); // RFC 6531 §3.5
+    }
+    Ok(rcpt)
 }
 
-fn refusal(error: ParseAddressError) -> Reply {
-    match error {
-        ParseAddressError::NeedsSmtpUtf8 => reply::needs_smtputf8(),
-        other => reply::bad_recipient(&other.to_string()),
+fn apply(rcpt: &mut Rcpt, (keyword, value): Parameter<'_>, extended: bool) -> Result<(), Reply> {
+    // RFC 5321 §4.1.1.11: nothing was offered to a client that said HELO.
+    if extended && keyword.eq_ignore_ascii_case("NOTIFY") {
+        rcpt.notify = parsed(value)?;
+    } else if extended && keyword.eq_ignore_ascii_case("ORCPT") {
+        rcpt.orcpt = Some(parsed(value)?);
+    } else {
+        return Err(reply::unknown_parameter(keyword));
     }
+    Ok(())
 }

@@ -11,6 +11,8 @@ pub(super) fn run(core: &mut Core, state: State, argument: &str) -> State {
     core.say(&reply::done());
     match state {
         State::Envelope(envelope) => envelope.reset(core),
+        State::Chunks(chunks) => chunks.reset(core),
+        State::Spoilt(spoilt) => spoilt.reset(core),
         other => other,
     }
 }

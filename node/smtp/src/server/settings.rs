@@ -1,4 +1,4 @@
-//! What a server session is told once, when it starts.
+//! What a server session is told once, when it starts. Plain data.
 
 /// The settings of a session.
 #[derive(Clone, Debug)]
@@ -12,12 +12,34 @@ pub struct Settings {
     /// Commands that the session itself refused (syntax, sequence, not known) before it closes with 421; none means no limit. What the driver
     /// refuses does not count: a list with many stale recipients is no attack.
     pub failed_commands: Option<u32>,
+    /// Whether the session is encrypted, or may become so.
+    pub tls: Tls,
+}
+
+/// TLS of a session (RFC 3207, RFC 8314).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Tls {
+    /// Neither there nor offered.
+    #[default]
+    Absent,
+    /// STARTTLS is offered.
+    Offered,
+    /// STARTTLS is offered, and nothing else is done before it.
+    Required,
+    /// The connection is encrypted.
+    Active,
 }
 
 impl Settings {
-    /// Settings with the defaults: no fixed message size, 100 recipients, 20 failed commands.
+    /// Settings with the defaults: no fixed message size, 100 recipients, 20 failed commands, no TLS.
     #[must_use]
     pub fn new(hostname: impl Into<String>) -> Self {
-        Self { hostname: hostname.into(), message_size: None, recipients: 100, failed_commands: Some(20) }
+        Self {
+            hostname: hostname.into(),
+            message_size: None,
+            recipients: 100,
+            failed_commands: Some(20),
+            tls: Tls::default(),
+        }
     }
 }

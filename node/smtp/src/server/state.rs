@@ -2,8 +2,13 @@
 
 use posthouse_model::Reply;
 
-use super::{Client, ClosedBy, Event, Mail, Settings, data::Content};
-use crate::{buffer::Output, reply};
+use super::{
+    Body, Client, ClosedBy, Event, Mail, Settings,
+    bdat::{Chunk, ChunkAsked, Chunks, Spoilt, Swallow},
+    data::{Content, DataAsked},
+    starttls::TlsAsked,
+};
+use crate::buffer::Output;
 
 /// Commands that carry no mail (NOOP, RSET, VRFY, HELP, HELO) between two messages; each beyond counts as failed. Far above what a
 /// connection kept open for reuse needs.
@@ -20,6 +25,10 @@ pub(super) enum State {
     Unnamed,
     /// The client has a name; no transaction.
     Named(Named),
+    /// STARTTLS waits for its answer.
+    TlsAsked(TlsAsked),
+    /// The handshake is the driver's turn.
+    Handshake,
     /// MAIL waits for its answer.
     MailAsked(MailAsked),
     /// In a transaction.
@@ -30,6 +39,16 @@ pub(super) enum State {
     DataAsked(DataAsked),
     /// Content streams.
     Content(Content),
+    /// The first BDAT waits for its answer.
+    ChunkAsked(ChunkAsked),
+    /// A chunk of content streams.
+    Chunk(Chunk),
+    /// A chunk has come, the next is due.
+    Chunks(Chunks),
+    /// A chunk is refused, and read on to its end.
+    Swallow(Swallow),
+    /// A chunk was refused: nothing goes on before RSET.
+    Spoilt(Spoilt),
     /// The complete content waits for its answer.
     ContentAsked(ContentAsked),
     /// Over. Also what stands in while a state is being worked on: whatever forgot to put one back closes rather than goes on.
@@ -39,7 +58,15 @@ pub(super) enum State {
 
 impl State {
     pub(super) fn is_asking(&self) -> bool {
-        matches!(self, Self::MailAsked(_) | Self::RcptAsked(_) | Self::DataAsked(_) | Self::ContentAsked(_))
+        matches!(
+            self,
+            Self::TlsAsked(_)
+                | Self::MailAsked(_)
+                | Self::RcptAsked(_)
+                | Self::DataAsked(_)
+                | Self::ChunkAsked(_)
+                | Self::ContentAsked(_)
+        )
     }
 }
 
@@ -58,25 +85,33 @@ impl Named {
     }
 
     pub(super) fn ask_mail(self, core: &mut Core, mail: Mail) -> State {
+        let (binary, smtputf8) = (mail.body == Some(Body::BinaryMime), mail.smtputf8);
         core.event = Some(Event::Mail(mail));
-        State::MailAsked(MailAsked { named: self })
+        let envelope = Envelope { named: self, binary, smtputf8, accepted: 0, refused: 0 };
+        State::MailAsked(MailAsked { envelope })
+    }
+
+    /// The transaction was dropped without content.
+    pub(super) fn after_reset(self, core: &mut Core) -> State {
+        core.event = Some(Event::Reset);
+        State::Named(self)
     }
 }
 
 /// MAIL waits for its answer.
 #[derive(Debug)]
 pub(super) struct MailAsked {
-    named: Named,
+    envelope: Envelope,
 }
 
 impl MailAsked {
     pub(super) fn answer(self, core: &mut Core, reply: &Reply) -> State {
         core.say(reply);
         if !reply.is_positive() {
-            return State::Named(self.named);
+            return State::Named(self.envelope.named);
         }
         core.idle = 0;
-        State::Envelope(Envelope { named: self.named, accepted: 0, refused: 0 })
+        State::Envelope(self.envelope)
     }
 }
 
@@ -84,6 +119,10 @@ impl MailAsked {
 #[derive(Debug)]
 pub(super) struct Envelope {
     named: Named,
+    /// `BODY=BINARYMIME`.
+    pub(super) binary: bool,
+    /// `SMTPUTF8`.
+    pub(super) smtputf8: bool,
     /// Recipients that were accepted.
     pub(super) accepted: u32,
     /// Recipients that were refused.
@@ -98,13 +137,12 @@ impl Envelope {
 
     /// Drops the transaction.
     pub(super) fn reset(self, core: &mut Core) -> State {
-        core.event = Some(Event::Reset);
-        State::Named(self.named)
+        self.named.after_reset(core)
     }
 
-    pub(super) fn ask_data(self, core: &mut Core) -> State {
-        core.event = Some(Event::Data);
-        State::DataAsked(DataAsked { envelope: self })
+    /// The content begins: what is left is who the client is.
+    pub(super) fn into_named(self) -> Named {
+        self.named
     }
 }
 
@@ -121,23 +159,6 @@ impl RcptAsked {
         let count = if reply.is_positive() { &mut envelope.accepted } else { &mut envelope.refused };
         *count = count.saturating_add(1);
         State::Envelope(envelope)
-    }
-}
-
-/// DATA waits for its answer.
-#[derive(Debug)]
-pub(super) struct DataAsked {
-    envelope: Envelope,
-}
-
-impl DataAsked {
-    pub(super) fn answer(self, core: &mut Core, reply: &Reply) -> State {
-        if reply.is_positive() {
-            core.say(&reply::start_content());
-            return State::Content(Content::new(self.envelope.named));
-        }
-        core.say(reply);
-        State::Envelope(self.envelope)
     }
 }
 
@@ -224,6 +245,12 @@ impl Core {
     pub(super) fn fail_in(&mut self, state: State, reply: Reply) -> State {
         self.fail(reply);
         state
+    }
+
+    /// Counts a failed command whose refusal, 503, is said later.
+    pub(super) fn mistake(&mut self, what: &str) -> Reply {
+        self.failures = self.failures.saturating_add(1);
+        crate::reply::bad_sequence(what)
     }
 
     /// Counts a command that carries no mail.

@@ -55,11 +55,23 @@ fn command() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         4 => Just(b"MAIL FROM:<a@b>\r\n".to_vec()),
         4 => Just(b"RCPT TO:<c@d>\r\n".to_vec()),
+        1 => Just(b"MAIL FROM:<a@b> BODY=BINARYMIME SMTPUTF8\r\n".to_vec()),
+        3 => chunk(),
         1 => Just(b"RSET\r\n".to_vec()),
         1 => Just(b"NOOP\r\n".to_vec()),
         1 => proptest::collection::vec(any::<u8>(), 0..20),
         1 => Just([vec![b'x'; 700], b"\r\n".to_vec()].concat()),
     ]
+}
+
+fn chunk() -> impl Strategy<Value = Vec<u8>> {
+    let content = "(x|Subject: \u{e9}|\r\n|\r\n|\n|\r){0,12}".prop_map(String::into_bytes);
+    (content, any::<bool>(), 0..8usize).prop_map(|(content, last, off)| {
+        // Sometimes what is announced is not what comes.
+        let announced = if off == 0 { content.len() + 3 } else { content.len() };
+        let last = if last { " LAST" } else { "" };
+        [format!("BDAT {announced}{last}\r\n").into_bytes(), content].concat()
+    })
 }
 
 fn turn() -> impl Strategy<Value = Vec<u8>> {
@@ -162,8 +174,10 @@ fn input_after_the_end_is_dropped() {
 #[test]
 fn the_protocol_has_the_name_of_the_received_line() {
     // RFC 3848
-    assert_eq!(
-        (Protocol::Smtp.to_string(), Protocol::Esmtp.to_string()),
-        ("SMTP".to_owned(), "ESMTP".to_owned())
-    );
+    assert_eq!(Protocol::Esmtp.with_clause(false, false), "ESMTP");
+    // RFC 6531 §4.3
+    assert_eq!(Protocol::Esmtp.with_clause(true, false), "ESMTPS");
+    assert_eq!(Protocol::Esmtp.with_clause(true, true), "UTF8SMTPS");
+    assert_eq!(Protocol::Esmtp.with_clause(false, true), "UTF8SMTP");
+    assert_eq!(Protocol::Smtp.with_clause(true, false), "SMTP");
 }

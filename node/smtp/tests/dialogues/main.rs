@@ -5,6 +5,7 @@
 //! * `C: text`, `S: text`: a line that the client or the server says, with CRLF; `C- text`, `S- text`: the same without. Lines that follow each other
 //!   are one write. Escapes: `\r`, `\n`, `\0`, `\\`, `\xHH`, and `\*{600,x}` for 600 times `x`. What the session under test says must be exactly
 //!   this, unless the line ends with `\…`: then it may go on.
+//! * `S~ 250`: a whole reply with this code, whatever its text and however many its lines.
 //! * `E: text`: the next thing that the session told its driver.
 //! * `! words`: a directive to the driver; see `server.rs` and `client.rs`.
 //!

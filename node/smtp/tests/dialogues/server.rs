@@ -1,6 +1,6 @@
 //! Plays the client against the server session.
 //!
-//! Directives: `size N`, `recipients N`, `failures N` change the settings before the greeting; `refuse CODE TEXT` greets with it; `early` holds the
+//! Directives: `tls KIND` is `offered`, `required` or `active`; `handshake` is made. `size N`, `recipients N`, `failures N` change the settings before the greeting; `refuse CODE TEXT` greets with it; `early` holds the
 //! greeting back until the first line was sent; `again` starts another session with the default settings; `answer KIND REPLY` is the answer to the
 //! next question of that kind (`mail`, `rcpt`, `data`, `content`), all others are accepted; `hold KIND` leaves the next such question open, `release
 //! REPLY` answers it; `content TEXT` says what the content of the last message was; `wants nothing` and `wants input` say whether the session reads;
@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use posthouse_model::Reply;
 use posthouse_smtp::{
     reply,
-    server::{Event, Session, Settings},
+    server::{Event, Session, Settings, Tls},
 };
 
 use crate::transcript::{Cut, Side, Step, Transcript, expect, octets, unescape};
@@ -151,8 +151,12 @@ impl Play {
                     ("mail", reply::sender_accepted())
                 }
                 Event::Rcpt(rcpt) => {
-                    self.events.push_back(format!("rcpt {}", rcpt.forward_path));
+                    self.events.push_back(describe_rcpt(&rcpt));
                     ("rcpt", reply::recipient_accepted())
+                }
+                Event::StartTls => {
+                    self.events.push_back("starttls".to_owned());
+                    ("starttls", reply::ready_for_tls())
                 }
                 Event::Data => {
                     self.content.clear();
@@ -160,7 +164,9 @@ impl Play {
                 }
                 Event::ContentEnd(end) => {
                     let eight_bit = if end.eight_bit { " 8bit" } else { "" };
-                    self.events.push_back(format!("end {} received {}{eight_bit}", end.size, end.received));
+                    let utf8 = if end.utf8_header { " utf8 header" } else { "" };
+                    self.events
+                        .push_back(format!("end {} received {}{eight_bit}{utf8}", end.size, end.received));
                     assert_eq!(end.size, self.content.len() as u64, "{}", self.place);
                     ("content", reply::queued("ID"))
                 }
@@ -193,6 +199,15 @@ impl Play {
         match words {
             ["whole"] => {}
             ["size", number] => self.settings.message_size = Some(number.parse().unwrap()),
+            ["tls", "offered"] => self.settings.tls = Tls::Offered,
+            ["tls", "required"] => self.settings.tls = Tls::Required,
+            ["tls", "active"] => self.settings.tls = Tls::Active,
+            ["handshake"] => {
+                self.flush();
+                assert!(self.session().is_in_handshake(), "{place}");
+                assert_eq!(self.session().wanted(), 0, "{place}: nothing is read in clear");
+                self.session().secured();
+            }
             ["recipients", number] => self.settings.recipients = number.parse().unwrap(),
             ["failures", number] => self.settings.failed_commands = Some(number.parse().unwrap()),
             ["refuse", text @ ..] => self.refusal = Some(text.join(" ").parse().unwrap()),
@@ -246,5 +261,15 @@ impl Play {
 fn describe_mail(mail: &posthouse_smtp::server::Mail) -> String {
     let size = mail.size.map(|size| format!(" size {size}")).unwrap_or_default();
     let body = mail.body.map(|body| format!(" {body:?}")).unwrap_or_default();
-    format!("mail {}{size}{body}", mail.reverse_path)
+    let utf8 = if mail.smtputf8 { " utf8" } else { "" };
+    let ret = mail.ret.map(|ret| format!(" ret {ret}")).unwrap_or_default();
+    let envid = mail.envid.as_ref().map(|envid| format!(" envid {}", envid.decoded())).unwrap_or_default();
+    format!("mail {}{size}{body}{utf8}{ret}{envid}", mail.reverse_path)
+}
+
+fn describe_rcpt(rcpt: &posthouse_smtp::server::Rcpt) -> String {
+    let notify = if rcpt.notify.is_given() { format!(" notify {}", rcpt.notify) } else { String::new() };
+    let orcpt =
+        rcpt.orcpt.as_ref().map(|orcpt| format!(" orcpt {} {}", orcpt.address_type(), orcpt.address()));
+    format!("rcpt {}{notify}{}", rcpt.forward_path, orcpt.unwrap_or_default())
 }

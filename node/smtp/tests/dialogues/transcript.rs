@@ -18,11 +18,18 @@ pub(crate) enum Step {
     Directive(Vec<String>),
 }
 
-/// Octets that are said; `open` means that any text may follow up to the end of the line.
+/// Octets that are said; `open` means that any text may follow up to the end of the line, or of the whole reply.
 #[derive(Debug)]
 pub(crate) struct Spoken {
     pub(crate) octets: Vec<u8>,
-    pub(crate) open: bool,
+    pub(crate) open: Option<Open>,
+}
+
+/// How much may follow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Open {
+    Line,
+    Reply,
 }
 
 /// How what is sent is cut.
@@ -55,9 +62,12 @@ impl Transcript {
             let rest = rest.strip_prefix(' ').unwrap_or(rest);
             match mark {
                 "" | "#" | "# " => {}
-                "C:" | "C-" | "S:" | "S-" => {
+                "C:" | "C-" | "S:" | "S-" | "S~" => {
                     let side = if mark.starts_with('C') { Side::Client } else { Side::Server };
-                    let spoken = spoken(rest, mark.ends_with(':'));
+                    let spoken = match mark {
+                        "S~" => Spoken { octets: unescape(rest), open: Some(Open::Reply) },
+                        _ => spoken(rest, mark.ends_with(':')),
+                    };
                     match steps.last_mut() {
                         Some((_, Step::Say(last, lines))) if *last == side => lines.push(spoken),
                         _ => steps.push((line, Step::Say(side, vec![spoken]))),
@@ -81,9 +91,9 @@ fn words(text: &str) -> Vec<String> {
 }
 
 fn spoken(text: &str, line: bool) -> Spoken {
-    let (text, open) = text.strip_suffix("\\…").map_or((text, false), |text| (text, true));
+    let (text, open) = text.strip_suffix("\\…").map_or((text, None), |text| (text, Some(Open::Line)));
     let mut octets = unescape(text);
-    if line && !open {
+    if line && open.is_none() {
         octets.extend_from_slice(b"\r\n");
     }
     Spoken { octets, open }
@@ -130,9 +140,16 @@ pub(crate) fn expect(said: &mut Vec<u8>, lines: &[Spoken], place: &str) {
             String::from_utf8_lossy(said)
         );
         said.drain(..line.octets.len());
-        if line.open {
+        let mut is_last = line.open.is_none();
+        while !is_last {
+            // RFC 5321 §4.2.1: a hyphen behind the code says that another line follows
+            is_last = line.open == Some(Open::Line) || said.first() == Some(&b' ');
             let end = said.iter().position(|octet| *octet == b'\n').expect("the rest of an open line");
             said.drain(..=end);
+            if !is_last {
+                assert!(said.starts_with(&line.octets), "{place}: the reply goes on otherwise");
+                said.drain(..line.octets.len());
+            }
         }
     }
 }

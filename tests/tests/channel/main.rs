@@ -7,130 +7,24 @@
     reason = "tests say what they expect"
 )]
 
+mod operators;
+mod road;
+
 use std::{fs, sync::Arc, time::Duration};
 
 use posthouse_channel::{
-    Channel, ChannelError, Directory, Follower, KeyFolder, Look, News, PublishError, Published, Publisher,
-    RedisChannel, Refused, Report,
+    Applied, ChannelError, Follower, KeyFolder, Look, News, PublishError, Report, last_published,
 };
-use posthouse_config::{Epoch, Gateway, MailDomain, Publication, Snapshot};
+use posthouse_config::{ChunkName, Epoch, Publication, Snapshot};
 use posthouse_model::Timestamp;
-use posthouse_tests::store::{Flavor, Server};
-use tempfile::TempDir;
+use posthouse_tests::store::Flavor;
 use tokio::time::timeout;
 
-const QUEUE: &str = "mail.edge";
-const NOW: Timestamp = Timestamp(1_000);
-
-/// A channel, and what it is made of.
-struct Road {
-    channel: Channel,
-    server: Option<Server>,
-    folder: TempDir,
-}
-
-impl Road {
-    fn over(flavor: Option<Flavor>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let server = flavor.map(|flavor| Server::start(flavor).unwrap());
-        let channel = match &server {
-            Some(server) => Channel::Redis(RedisChannel::new(&server.url(), QUEUE).unwrap()),
-            None => Channel::Directory(Directory::create(folder.path().join("config")).unwrap()),
-        };
-        let road = Self { channel, server, folder };
-        road.keys().create().unwrap();
-        road
-    }
-
-    fn keys(&self) -> KeyFolder {
-        KeyFolder::new(self.folder.path().join("keys"))
-    }
-
-    fn publisher(&self, transitions: u64) -> Publisher {
-        Publisher::new(vec![self.channel.clone()], self.keys(), transitions)
-    }
-
-    fn follower(&self, name: &str) -> Follower {
-        Follower::new(self.channel.clone(), self.keys(), format!("uid-{name}"), name.to_owned())
-    }
-
-    async fn live(&self) -> Vec<Report> {
-        self.channel.reports().await.unwrap()
-    }
-
-    /// All is gone but the server.
-    fn lose_everything(&self) {
-        if let Some(server) = &self.server {
-            let mut raw = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
-            let () = redis::cmd("FLUSHALL").query(&mut raw).unwrap();
-        } else {
-            fs::remove_dir_all(self.folder.path().join("config")).unwrap();
-            Directory::create(self.folder.path().join("config")).unwrap();
-        }
-    }
-
-    /// Replaces a piece by something else, or takes it away.
-    fn spoil(&self, name: &str, octets: Option<&[u8]>) {
-        if let Some(server) = &self.server {
-            let mut raw = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
-            let key = format!("ph:{{{QUEUE}.config}}:chunks");
-            let () = match octets {
-                Some(octets) => redis::Cmd::hset(key, name, octets).query(&mut raw).unwrap(),
-                None => redis::Cmd::hdel(key, name).query(&mut raw).unwrap(),
-            };
-        } else {
-            let file = self.folder.path().join("config/chunks").join(name);
-            match octets {
-                Some(octets) => fs::write(file, octets).unwrap(),
-                None => fs::remove_file(file).unwrap(),
-            }
-        }
-    }
-}
-
-fn snapshot(hostname: &str, domains: usize) -> Arc<Snapshot> {
-    let gateway = Gateway::new("mail/edge".parse().unwrap(), hostname.parse().unwrap());
-    let mut snapshot = Snapshot::new(gateway);
-    let domain = |number: usize| {
-        let name = format!("d{number:04}.example");
-        Arc::new(MailDomain::new(name.parse().unwrap(), format!("mail/{name}").parse().unwrap()))
-    };
-    snapshot.domains = (0..domains).map(domain).collect();
-    Arc::new(snapshot.sorted())
-}
-
-fn hostname(look: &Look) -> String {
-    match look {
-        Look::New(assembled) => assembled.snapshot.gateway.hostname.to_string(),
-        other => panic!("{other:?}"),
-    }
-}
-
-/// Looks, and takes what is there; its hostname.
-async fn take(follower: &mut Follower) -> String {
-    let look = follower.look().await.unwrap();
-    let found = hostname(&look);
-    if let Look::New(assembled) = look {
-        follower.applied(assembled);
-    }
-    follower.say().await.unwrap();
-    found
-}
-
-async fn refused(follower: &mut Follower) -> Refused {
-    let look = follower.look().await.unwrap();
-    let Look::Refused(refused) = look else { panic!("{look:?}") };
-    follower.say().await.unwrap();
-    refused
-}
-
-async fn publish(publisher: &mut Publisher, road: &Road, snapshot: &Arc<Snapshot>) -> Published {
-    publisher.publish(snapshot, &road.live().await, NOW).await.unwrap()
-}
+use road::{NOW, Road, lease, publish, refused, snapshot, take};
 
 async fn what_is_published_is_taken_and_acknowledged(road: Road) {
-    let (mut publisher, mut follower) = (road.publisher(0), road.follower("edge-0"));
-    assert!(matches!(follower.look().await.unwrap(), Look::Same), "nothing is there yet");
+    let (mut publisher, mut follower) = (road.publisher(), road.follower("edge-0"));
+    assert!(matches!(follower.look().await.unwrap(), Look::Nothing), "nothing is there yet");
     let first = publish(&mut publisher, &road, &snapshot("a.example", 100)).await;
     assert_eq!(take(&mut follower).await, "a.example");
     assert!(matches!(follower.look().await.unwrap(), Look::Same));
@@ -144,16 +38,18 @@ async fn what_is_published_is_taken_and_acknowledged(road: Road) {
     assert!(report.has_applied(second.epoch) && report.refused.is_none());
     assert_eq!(report.applied.unwrap().hash, second.hash);
     assert_eq!(report.keys, [second.key]);
-    road.channel.forget(&["uid-edge-0".to_owned()]).await.unwrap();
+    road.forget("uid-edge-0").await;
     assert!(road.live().await.is_empty());
 }
 
 async fn a_run_that_begins_finds_what_the_one_before_published(road: Road) {
-    let first = publish(&mut road.publisher(0), &road, &snapshot("a.example", 300)).await;
-    let mut publisher = road.publisher(0);
-    let restored = publisher.restore(|why| panic!("{why}")).await.unwrap();
-    assert!(restored.says_the_same(&snapshot("a.example", 300)));
-    assert_eq!(restored.generation, first.epoch.sequence);
+    let first = publish(&mut road.publisher(), &road, &snapshot("a.example", 300)).await;
+    let mut publisher = road.publisher();
+    let channels = [road.channel.clone()];
+    let last = last_published(&channels, &road.keys(), |why| panic!("{why}")).await.unwrap();
+    assert!(last.snapshot.says_the_same(&snapshot("a.example", 300)));
+    assert_eq!(last.snapshot.generation, first.epoch.sequence);
+    publisher.resume(&last);
     assert_eq!(publish(&mut publisher, &road, &snapshot("a.example", 300)).await, first);
     let mut cold = road.follower("edge-0");
     assert_eq!(take(&mut cold).await, "a.example", "it needs nobody but the channel");
@@ -163,28 +59,38 @@ async fn a_run_that_begins_finds_what_the_one_before_published(road: Road) {
 }
 
 async fn a_leader_that_slept_cannot_publish_old_configuration(road: Road) {
-    let (mut old, mut new) = (road.publisher(1), road.publisher(2));
+    let (mut old, mut new) = (road.publisher_of(lease(1, "old")), road.publisher_of(lease(2, "new")));
     publish(&mut old, &road, &snapshot("a.example", 1)).await;
     publish(&mut new, &road, &snapshot("b.example", 1)).await;
     let error = old.publish(&snapshot("old.example", 1), &[], Timestamp(9_000_000)).await.unwrap_err();
-    assert!(matches!(error, PublishError::Outdated(Epoch { transitions: 2, .. })), "{error}");
+    match error {
+        PublishError::Outdated(Epoch { transitions: 2, .. }) => {}
+        PublishError::Held(holder) => assert_eq!(holder.to_string(), "the operator new"),
+        other => panic!("{other}"),
+    }
     assert_eq!(take(&mut road.follower("edge-0")).await, "b.example");
     assert!(old.check(&[]).await.is_err(), "it steps back");
     assert_eq!(take(&mut road.follower("edge-1")).await, "b.example", "nor by mending");
 }
 
 async fn what_is_lost_is_written_again(road: Road) {
-    let (mut publisher, mut follower) = (road.publisher(0), road.follower("edge-0"));
+    let (mut publisher, mut follower) = (road.publisher(), road.follower("edge-0"));
     let published = publish(&mut publisher, &road, &snapshot("a.example", 200)).await;
     take(&mut follower).await;
     road.lose_everything();
-    assert!(matches!(follower.look().await.unwrap(), Look::Same), "who has it goes on with it");
-    publisher.check(&[]).await.unwrap();
+    assert!(matches!(follower.look().await.unwrap(), Look::Nothing), "who has it goes on with it");
+    let mended = publisher.check(&[]).await.unwrap();
+    assert!(mended.len() == 1 && mended[0].is_whole, "{mended:?}");
+    assert!(
+        mended[0].to_string().contains("the pointer to the configuration had gone from the "),
+        "{mended:?}"
+    );
+    assert!(publisher.check(&[]).await.unwrap().is_empty(), "it is said once");
     let mut cold = road.follower("edge-1");
     assert_eq!(take(&mut cold).await, "a.example");
     assert_eq!(road.channel.pointer().await.unwrap().unwrap().epoch, published.epoch);
     // One piece of it, and then what lies under its name.
-    let piece = |names: std::collections::HashSet<posthouse_config::ChunkName>| {
+    let piece = |names: std::collections::HashSet<ChunkName>| {
         names
             .into_iter()
             .map(|name| name.to_string())
@@ -193,7 +99,8 @@ async fn what_is_lost_is_written_again(road: Road) {
     };
     let name = piece(road.channel.names().await.unwrap());
     road.spoil(&name, None);
-    publisher.check(&[]).await.unwrap();
+    let mended = publisher.check(&[]).await.unwrap();
+    assert!(mended.len() == 1 && !mended[0].is_whole, "{mended:?}");
     assert_eq!(take(&mut road.follower("edge-2")).await, "a.example");
     road.spoil(&name, Some(b"something else"));
     let mut cold = road.follower("edge-3");
@@ -205,13 +112,14 @@ async fn what_is_lost_is_written_again(road: Road) {
 }
 
 async fn a_snapshot_of_the_next_version_is_refused_and_the_last_good_one_stays(road: Road) {
-    let (mut publisher, mut follower) = (road.publisher(0), road.follower("edge-0"));
+    let (mut publisher, mut follower) = (road.publisher(), road.follower("edge-0"));
     let good = publish(&mut publisher, &road, &snapshot("a.example", 1)).await;
     take(&mut follower).await;
     let newer = Arc::new(Snapshot { schema: 4, ..Snapshot::clone(&snapshot("b.example", 1)) });
     let epoch = Epoch { transitions: 0, sequence: good.epoch.sequence + 1 };
     let key = &road.keys().read().unwrap()[0];
-    road.channel.publish(&Publication::new(&newer, epoch, key, None).unwrap()).await.unwrap();
+    let publication = Publication::new(&newer, epoch, key, None).unwrap();
+    road.channel.publish(&publication, &lease(0, "operator")).await.unwrap();
     let refused = refused(&mut follower).await;
     assert_eq!(refused.reason, "the snapshot has schema version 4; this node reads 1 to 3: upgrade the node");
     assert!(!refused.is_damaged && refused.epoch == epoch);
@@ -226,7 +134,7 @@ async fn a_snapshot_of_the_next_version_is_refused_and_the_last_good_one_stays(r
 }
 
 async fn a_node_two_versions_old_gets_what_it_reads(road: Road) {
-    let mut publisher = road.publisher(0);
+    let mut publisher = road.publisher();
     let mut report = Report::new("uid-old".to_owned(), "old".to_owned());
     report.schema_max = 1;
     road.channel.report(&report).await.unwrap();
@@ -234,7 +142,7 @@ async fn a_node_two_versions_old_gets_what_it_reads(road: Road) {
     assert_eq!(published.schema, 1);
     let mut new = road.follower("edge-0");
     assert_eq!(take(&mut new).await, "a.example", "newer nodes read it as well");
-    road.channel.forget(&["uid-old".to_owned()]).await.unwrap();
+    road.forget("uid-old").await;
     let published = publish(&mut publisher, &road, &snapshot("a.example", 1)).await;
     assert_eq!(published.schema, 3, "and the newest comes back when it is gone");
     report.schema_max = 5;
@@ -246,7 +154,7 @@ async fn a_node_two_versions_old_gets_what_it_reads(road: Road) {
 
 async fn a_new_key_is_used_once_every_live_node_has_it(road: Road) {
     let keys = |name: &str| KeyFolder::new(road.folder.path().join(name));
-    let mut publisher = road.publisher(0);
+    let mut publisher = road.publisher();
     // Each has a mount of its own, and they change at different times.
     let follower = |name: &str| {
         let folder = keys(name);
@@ -283,7 +191,7 @@ async fn a_new_key_is_used_once_every_live_node_has_it(road: Road) {
 
 async fn what_no_live_node_needs_is_collected(road: Road) {
     let (mut publisher, mut fast, mut slow) =
-        (road.publisher(0), road.follower("fast"), road.follower("slow"));
+        (road.publisher(), road.follower("fast"), road.follower("slow"));
     publish(&mut publisher, &road, &snapshot("a.example", 500)).await;
     take(&mut fast).await;
     take(&mut slow).await;
@@ -298,9 +206,44 @@ async fn what_no_live_node_needs_is_collected(road: Road) {
     assert_eq!(take(&mut road.follower("cold")).await, "b.example");
 }
 
+async fn a_node_that_stays_behind_keeps_what_it_runs_and_no_more(road: Road) {
+    let mut slow = road.follower("slow");
+    let mut publisher = road.publisher();
+    let mut pieces = Vec::new();
+    // What a piece says is the same where it is the same domains: here each publication has pieces of its own.
+    for (number, domains) in [10, 200, 420, 640].into_iter().enumerate() {
+        publish(&mut publisher, &road, &snapshot(&format!("h{number}.example"), domains)).await;
+        if number == 1 {
+            take(&mut slow).await;
+        }
+        publisher.check(&road.live().await).await.unwrap();
+        pieces.push(road.channel.names().await.unwrap());
+        let index: ChunkName = publisher.published().unwrap().hash.into();
+        assert!(pieces[number].contains(&index));
+    }
+    let live = road.live().await;
+    let [Report { applied: Some(Applied { hash: runs, .. }), .. }] = live.as_slice() else {
+        panic!("{live:?}")
+    };
+    let there = road.channel.names().await.unwrap();
+    assert!(there.contains(&(*runs).into()), "what it runs stays");
+    assert!(pieces[1].is_subset(&there), "with all its pieces");
+    assert!(!pieces[2].is_subset(&there), "what was published between goes");
+    // A publisher that knows nothing of what was before learns it from the channel.
+    let mut next = road.publisher();
+    publish(&mut next, &road, &snapshot("h4.example", 860)).await;
+    next.check(&live).await.unwrap();
+    let there = road.channel.names().await.unwrap();
+    assert!(pieces[1].is_subset(&there) && !pieces[3].is_subset(&there));
+    // And when it is gone, nothing keeps them.
+    next.check(&[]).await.unwrap();
+    assert!(!road.channel.names().await.unwrap().contains(&(*runs).into()));
+    assert_eq!(take(&mut road.follower("cold")).await, "h4.example");
+}
+
 async fn readers_never_see_a_half_while_it_is_published_and_collected(road: Road) {
     let road = Arc::new(road);
-    let mut publisher = road.publisher(0);
+    let mut publisher = road.publisher();
     publish(&mut publisher, &road, &snapshot("h0.example", 100)).await;
     let reading = {
         let road = Arc::clone(&road);
@@ -337,7 +280,7 @@ async fn who_listens_is_told(road: Road) {
     let mut pointer = News::of_pointer(&road.channel);
     let mut reports = News::of_reports(&road.channel);
     let mut follower = road.follower("edge-0");
-    let mut publisher = road.publisher(0);
+    let mut publisher = road.publisher();
     for name in ["a.example", "b.example", "c.example"] {
         publish(&mut publisher, &road, &snapshot(name, 1)).await;
         let told = async {
@@ -378,6 +321,7 @@ over_every_channel! {
     a_node_two_versions_old_gets_what_it_reads
     a_new_key_is_used_once_every_live_node_has_it
     what_no_live_node_needs_is_collected
+    a_node_that_stays_behind_keeps_what_it_runs_and_no_more
     readers_never_see_a_half_while_it_is_published_and_collected
     who_listens_is_told
 }
@@ -385,7 +329,7 @@ over_every_channel! {
 #[tokio::test]
 async fn a_redis_that_is_away_is_said_and_comes_back() {
     let mut road = Road::over(Some(Flavor::Redis));
-    let mut publisher = road.publisher(0);
+    let mut publisher = road.publisher();
     publish(&mut publisher, &road, &snapshot("a.example", 1)).await;
     let server = road.server.as_mut().unwrap();
     server.kill().unwrap();
@@ -394,6 +338,32 @@ async fn a_redis_that_is_away_is_said_and_comes_back() {
     road.server.as_mut().unwrap().start_again().unwrap();
     publish(&mut publisher, &road, &snapshot("b.example", 1)).await;
     assert_eq!(take(&mut road.follower("edge-0")).await, "b.example");
+}
+
+#[tokio::test]
+async fn what_is_no_key_is_passed_over_by_nodes_and_refused_by_the_operator() {
+    let road = Road::over(None);
+    let mut publisher = road.publisher();
+    publish(&mut publisher, &road, &snapshot("a.example", 1)).await;
+    fs::write(road.keys().path().join("2"), "short").unwrap();
+    fs::write(road.keys().path().join("3"), "x".repeat(10_000)).unwrap();
+    fs::create_dir(road.keys().path().join("4")).unwrap();
+    let mut cold = road.follower("edge-0");
+    assert_eq!(take(&mut cold).await, "a.example");
+    assert_eq!(cold.passed_over().len(), 3, "{:?}", cold.passed_over());
+    assert!(
+        cold.passed_over().iter().any(|why| why.contains("/2: a sealing key is 32 random octets in base64"))
+    );
+    assert!(cold.passed_over().iter().any(|why| why.contains("/3: it has more than 256 octets")));
+    let error = publisher.publish(&snapshot("b.example", 1), &[], NOW).await.unwrap_err();
+    assert!(matches!(error, PublishError::Keys(_)), "{error}");
+    for name in ["2", "3"] {
+        fs::remove_file(road.keys().path().join(name)).unwrap();
+    }
+    fs::remove_dir(road.keys().path().join("4")).unwrap();
+    publish(&mut publisher, &road, &snapshot("b.example", 1)).await;
+    assert_eq!(take(&mut cold).await, "b.example");
+    assert!(cold.passed_over().is_empty());
 }
 
 #[tokio::test]
