@@ -139,11 +139,17 @@ proptest! {
     #[test]
     fn what_the_client_sends_is_what_the_server_gets(
         content in "(.{0,20}\r\n|\\.\r\n|\\.\\.[a-z]\r\n){0,20}".prop_filter("short lines", |text| text.len() < CONTENT_LINE),
+        tls in any::<bool>(),
         piece in 1usize..40,
     ) {
         let content = content.replace('\n', "\r\n").replace("\r\r\n", "\r\n");
         let content: Vec<u8> = content.split("\r\n").flat_map(|line| [line.replace('\r', "?").as_bytes(), b"\r\n"].concat()).collect();
-        prop_assert_eq!(carry(&content, piece), content);
+        prop_assert_eq!(carry(Body::SevenBit, tls, &content, piece), content);
+    }
+
+    #[test]
+    fn binary_content_comes_as_it_went(content in proptest::collection::vec(any::<u8>(), 0..300), piece in 1usize..40) {
+        prop_assert_eq!(carry(Body::Binary, false, &content, piece), content);
     }
 }
 
@@ -190,11 +196,15 @@ proptest! {
     }
 }
 
-/// Sends content from a client session to a server session; what the server took.
-fn carry(content: &[u8], piece: usize) -> Vec<u8> {
-    let mut client = Session::new(Settings::smtp("c.example".parse().unwrap()));
-    let mut server = server::Session::new(server::Settings::new("s.example"));
-    let (mut taken, mut delivered) = (Vec::new(), false);
+/// Sends content from a client session to a server session, inside TLS or not; what the server took.
+fn carry(body: Body, tls: bool, content: &[u8], piece: usize) -> Vec<u8> {
+    let mut settings = Settings::smtp("c.example".parse().unwrap());
+    settings.starttls = if tls { StartTls::Required } else { StartTls::Never };
+    let mut client = Session::new(settings);
+    let mut settings = server::Settings::new("s.example");
+    settings.tls = server::Tls::Offered;
+    let mut server = server::Session::new(settings);
+    let (mut taken, mut delivered, mut rest) = (Vec::new(), false, None);
     server.greet();
     while !client.is_closed() {
         while let Some(event) = server.next_event() {
@@ -203,6 +213,7 @@ fn carry(content: &[u8], piece: usize) -> Vec<u8> {
                 server::Event::Mail(_) | server::Event::Rcpt(_) | server::Event::Data => {
                     server.answer(&reply::done());
                 }
+                server::Event::StartTls => server.answer(&reply::ready_for_tls()),
                 server::Event::ContentEnd(_) => server.answer(&reply::queued("ID")),
                 _ => {}
             }
@@ -215,23 +226,37 @@ fn carry(content: &[u8], piece: usize) -> Vec<u8> {
                 Event::Ready if delivered => client.quit(),
                 Event::Ready => {
                     let size = content.len() as u64;
-                    client.begin(Transaction::new("<a@b>".parse().unwrap(), vec![recipient("c@d")], size));
+                    let transaction =
+                        Transaction::new("<a@b>".parse().unwrap(), vec![recipient("c@d")], size);
+                    client.begin(transaction.with_body(body));
                 }
                 Event::ContentDue => {
                     client.begin_content();
-                    content.chunks(piece).for_each(|piece| client.content(piece));
-                    client.finish_content();
+                    rest = Some(content.chunks(piece));
                 }
                 Event::Finished(deliveries) => {
                     assert!(matches!(deliveries.as_slice(), [Delivery::Accepted { .. }]), "{deliveries:?}");
                     delivered = true;
                 }
                 Event::Closed(closed) => assert_eq!(closed, Closed::Quit),
-                Event::StartTls => unreachable!(),
+                Event::StartTls => {
+                    server.secured();
+                    client.upgraded();
+                }
+            }
+        }
+        while let Some(mut pieces) = rest.take_if(|_| !client.is_held()) {
+            match pieces.next() {
+                Some(piece) => {
+                    client.content(piece);
+                    rest = Some(pieces);
+                }
+                None => client.finish_content(),
             }
         }
         let length = server.receive(&client.output()[..client.output().len().min(piece)]);
         client.written(length);
     }
+    assert_eq!(client.is_encrypted(), tls);
     taken
 }
