@@ -58,6 +58,27 @@ fn every_definition_has_a_status_a_category_and_columns() {
         assert!(version["additionalPrinterColumns"].as_array().unwrap().len() >= 4, "{kind}");
         let first = &kind.schema()["properties"]["status"]["default"]["conditions"];
         assert!(first.as_array().unwrap().iter().all(|one| one["status"] == "Unknown"), "{kind}");
+        let echo = &kind.schema()["properties"]["status"]["properties"]["lastHandledRequest"];
+        assert_eq!(echo["type"], "string", "{kind}");
+        assert_eq!(kind.schema()["properties"]["spec"]["properties"]["suspend"]["type"], "boolean", "{kind}");
+    }
+}
+
+#[test]
+fn a_status_has_the_figures_that_people_ask_for() {
+    let fields = |kind: Kind, path: &str| {
+        let block =
+            kind.schema().pointer(&format!("/properties/status/properties/{path}/properties")).unwrap();
+        block.as_object().unwrap().keys().cloned().collect::<Vec<_>>()
+    };
+    assert_eq!(fields(Kind::MailGateway, "nodes"), ["desired", "programmed", "ready"]);
+    let attached = ["domains", "etrnSchedules", "pop3Accounts", "relayRules", "users"];
+    assert_eq!(fields(Kind::MailGateway, "attached"), attached);
+    assert_eq!(fields(Kind::MailDomain, "queue"), ["deferred", "held", "oldestTime"]);
+    for kind in [Kind::Pop3Account, Kind::EtrnSchedule] {
+        assert_eq!(fields(kind, "lastRun"), ["bytes", "discarded", "messages", "result", "time"], "{kind}");
+        let next = &kind.schema()["properties"]["status"]["properties"]["nextRun"];
+        assert_eq!(next["format"], "date-time", "{kind}");
     }
 }
 
@@ -68,6 +89,31 @@ fn every_schema_keeps_to_the_conventions() {
         walk(kind.schema(), kind.name(), &mut complaints);
     }
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
+}
+
+/// Two owners that each apply a way of their own would otherwise get both, which no rule lets pass. Lists are atomic where they hold such blocks;
+/// what is a way of the whole spec cannot be.
+#[test]
+fn a_block_that_says_one_thing_in_one_of_several_ways_has_one_owner() {
+    for (kind, path) in [
+        (Kind::MailGateway, "connectivity"),
+        (Kind::MailGateway, "allowedRoutes/properties/namespaces"),
+        (Kind::MailDomain, "localDelivery"),
+        (Kind::MailDomain, "unknownRecipients"),
+        (Kind::Pop3Account, "sorting/properties/otherwise"),
+    ] {
+        let block = kind.schema().pointer(&format!("/properties/spec/properties/{path}")).unwrap();
+        assert_eq!(block["x-kubernetes-map-type"], "atomic", "{kind} {path}");
+        assert!(block["x-kubernetes-validations"].is_array(), "{kind} {path}");
+    }
+    for (kind, path) in [
+        (Kind::MailGateway, "allowedRoutes/properties/grants"),
+        (Kind::MailGateway, "egress/properties/allowedHosts"),
+        (Kind::MailSchedule, "triggers"),
+    ] {
+        let list = kind.schema().pointer(&format!("/properties/spec/properties/{path}")).unwrap();
+        assert_eq!(list["x-kubernetes-list-type"], "atomic", "{kind} {path}");
+    }
 }
 
 /// YAML 1.1 reads these as booleans.

@@ -60,10 +60,14 @@ pub(crate) fn judge(compiler: &mut Compiler, reading: &Reading, context: &Contex
     Judged { findings, compilation }
 }
 
+/// What becomes of a rule that stays, but not with all that it sent by.
+pub(crate) const MAIL_WAITS: &str = "what mail it is for stays as it was programmed before, and that mail waits until the rule is corrected: where it went \
+                                     is refused, or the login that it went with was taken away";
+
 /// What holds meanwhile of the resources that are refused, for a run that goes on: one line for each.
 pub(crate) fn standing(compilation: &Compilation, reading: &Reading) -> Vec<Finding> {
     // What stands for a domain that cannot be programmed is there only where its names are known, and its gateway has a snapshot.
-    let is_in_force = compilation.standing.values().all(|standing| *standing == Standing::Kept);
+    let is_in_force = compilation.standing.values().all(|standing| *standing != Standing::Nothing);
     let snapshots = compilation.snapshots.values().filter(|_| !is_in_force);
     let domains = snapshots.flat_map(|snapshot| &snapshot.domains);
     let has_names: HashSet<&str> = domains.map(|domain| domain.origin.as_str()).collect();
@@ -72,6 +76,7 @@ pub(crate) fn standing(compilation: &Compilation, reading: &Reading) -> Vec<Find
             (Standing::Kept, _) => {
                 ("StaysInForce", "what was programmed of it before stays in force until it is corrected")
             }
+            (Standing::Waits, _) => ("MailWaits", MAIL_WAITS),
             (Standing::Nothing, Kind::RelayRule) => (
                 "NotInForce",
                 "nothing of it was programmed before that could stay in force: until it is corrected, mail goes as the other \

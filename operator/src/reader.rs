@@ -26,7 +26,7 @@ use posthouse_crds::Kind;
 pub(crate) use document::{Document, Identity, Item};
 pub(crate) use folder::is_manifest;
 
-use self::{file::ManifestFile, folder::Stamp};
+use self::{document::SECRET, file::ManifestFile, folder::Stamp};
 use crate::finding::Finding;
 
 /// Reads a folder of manifests, again and again. What did not change it does not read again.
@@ -49,6 +49,8 @@ pub(crate) struct Reading {
     pub(crate) documents: Documents,
     /// Resources that are described, but so that nothing of them can be used, and of which nothing is known from before.
     pub(crate) refused: BTreeSet<(Kind, ObjectKey)>,
+    /// Secrets of which the same is true.
+    pub(crate) refused_secrets: BTreeSet<ObjectKey>,
     /// What is wrong with the files, or worth knowing.
     pub(crate) findings: Vec<Finding>,
 }
@@ -179,7 +181,11 @@ impl Reading {
 
     /// What the compiler takes.
     pub(crate) fn resources(&self) -> Resources {
-        let mut resources = Resources { refused: self.refused.clone(), ..Resources::default() };
+        let mut resources = Resources {
+            refused: self.refused.clone(),
+            refused_secrets: self.refused_secrets.clone(),
+            ..Resources::default()
+        };
         for document in self.documents.values() {
             match &document.item {
                 Item::Ours(object) => resources.add((**object).clone()),
@@ -234,6 +240,8 @@ impl Reading {
                     self.documents.insert(Arc::clone(identity), before.clone());
                 } else if let Ok(kind) = identity.kind.parse() {
                     self.refused.insert((kind, identity.key.clone()));
+                } else if identity.kind == SECRET {
+                    self.refused_secrets.insert(identity.key.clone());
                 }
             }
             if file.outcome.has_nameless {

@@ -10,6 +10,8 @@
 
 mod house;
 
+use std::fs;
+
 use house::{DOMAIN, GATEWAY, House, NODE};
 use posthouse_tests::{process::Child, wait::SOON};
 
@@ -145,10 +147,40 @@ fn what_uses_a_secret_stays_in_force_while_the_form_of_the_secret_is_broken() {
     assert!(!last_log(&operator).contains("SecretNotFound"));
     assert_eq!(rule(&house.published()), before);
 
-    // The run after it never saw a good one: what was programmed stays.
-    let operator = restarted(&house, operator, "secret.yaml", &broken);
+    // The run after it never saw a good one: it is there nevertheless, and what was programmed stays.
+    let mut operator = restarted(&house, operator, "secret.yaml", &broken);
     let log = last_log(&operator);
     assert!(log.contains("Error Secret mail/provider data.password: InvalidValue: is not base64"), "{log}");
+    let told = "Error RelayRule mail/out spec.relay.authentication.credentialsSecretRef: SecretRefused: Secret mail/provider was refused";
+    assert!(log.contains(told) && !log.contains("SecretNotFound"), "{log}");
     assert!(log.contains("Warning RelayRule mail/out: StaysInForce: "), "{log}");
     assert_eq!(rule(&house.published()), before);
+
+    // A file that is gone is another matter: its login was taken away, so mail waits, and goes nowhere else.
+    let secret = house.path("manifests/secret.yaml");
+    fs::remove_file(&secret).unwrap();
+    house.until_logged(
+        &mut operator,
+        "credentialsSecretRef: SecretNotFound: there is no Secret mail/provider",
+    );
+    house.until_published(&mut operator, |text| {
+        text.contains("relay (refused)") && !text.contains("credentials")
+    });
+
+    // So it is where the rule is broken over a restart besides.
+    let broken = RULE.replace("always: true", "allways: true");
+    house.write("secret.yaml", SECRET);
+    house.until_published(&mut operator, |text| text.contains("credentials"));
+    assert_eq!(operator.terminate(SOON).unwrap().code(), Some(0), "{}", operator.log_tail());
+    fs::remove_file(&secret).unwrap();
+    house.write("rule.yaml", &broken);
+    let mut operator = house.start_ready();
+    house.until_published(&mut operator, |text| {
+        text.contains("relay.authentication (refused)") && !text.contains("credentials")
+    });
+    assert!(
+        last_log(&operator).contains("Warning RelayRule mail/out: MailWaits: "),
+        "{}",
+        last_log(&operator)
+    );
 }

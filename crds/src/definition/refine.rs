@@ -18,6 +18,8 @@ pub(super) enum What {
     MapBy(&'static [&'static str]),
     /// A list of plain values, each once.
     Set,
+    /// A block that says one thing in one of several ways: whoever applies it owns all of it, so that no two owners' ways come together.
+    Atomic,
     /// A text of at most so many characters.
     Text(u32),
     /// A text of at most so many characters that has this form (RE2).
@@ -64,6 +66,7 @@ fn apply(schema: &mut Value, what: What) {
             put("x-kubernetes-list-map-keys", json!(keys));
         }
         What::Set => put("x-kubernetes-list-type", json!("set")),
+        What::Atomic => put("x-kubernetes-map-type", json!("atomic")),
         What::Text(most) => put("maxLength", json!(most)),
         What::Form(most, pattern) => {
             put("maxLength", json!(most));

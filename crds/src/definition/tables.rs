@@ -2,7 +2,7 @@
 
 use super::refine::{
     Refinement,
-    What::{Foreign, Form, MapBy, Rule, Set, Text},
+    What::{Atomic, Foreign, Form, MapBy, Rule, Set, Text},
 };
 use crate::kind::Kind;
 
@@ -10,14 +10,17 @@ use crate::kind::Kind;
 const LABEL: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 const NAME: &str = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 
-/// A domain in A-labels, in any case; with more than one label; a grant of one or of all below it.
+/// A domain in A-labels, in any case; a grant of one or of all below one, which is no whole top-level domain.
 const DOMAIN: &str = "^[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?(\\.[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*$";
-const GRANT: &str =
-    "^(\\*\\.)?[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?(\\.[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*$";
+const GRANT: &str = "^(\\*\\.[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?\\.)?[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?(\\.[A-Za-z0-9]([-A-Za-z0-9]*[A-Za-z0-9])?)*$";
 
 /// A pattern of senders, of recipients: a wildcard stands in the local part only.
 const SENDER: &str = "^(<>|[^\\s]+@[^@*?\\s]+)$";
 const RECIPIENT: &str = "^[^\\s]+@[^@*?\\s]+$";
+
+/// An address; a local part of the domain or an address. What more there is to an address the compiler knows.
+const ADDRESS: &str = "^.+@[^@*?\\s]+$";
+const MEMBER: &str = "^([^@]+|.+@[^@*?\\s]+)$";
 
 /// A time of the day.
 const TIME: &str = "^([01][0-9]|2[0-3]):[0-5][0-9]$";
@@ -37,12 +40,16 @@ pub(super) fn form(pattern: &str) -> Option<&'static str> {
         LABEL => "a name of lower-case letters, digits and hyphens",
         NAME => "a name of lower-case letters, digits, hyphens and dots",
         DOMAIN => "a domain in A-labels, such as example.com",
-        GRANT => "a domain, or *.domain for every domain below one",
+        GRANT => "a domain, or *.domain for every domain below one (not a top-level one)",
         SENDER => {
             "an address pattern: *@example.com, alice@example.com, or <> (a wildcard stands in the local part only)"
         }
         RECIPIENT => {
             "an address pattern: *@example.com or alice@example.com (a wildcard stands in the local part only)"
+        }
+        ADDRESS => "an address, such as alice@example.com (there is no wildcard in its domain)",
+        MEMBER => {
+            "a local part of the domain, such as alice, or an address, such as alice@example.com (there is no wildcard in its domain)"
         }
         TIME => "a time of the day, HH:MM",
         HEADER => "the name of a header field",
@@ -132,6 +139,7 @@ const GATEWAY: &[(&str, super::refine::What)] = &[
     ("spec.queue.redis.sentinel.hosts[]", Text(261)),
     ("spec.relayControl.networks", Set),
     ("spec.relayControl.networks[]", Text(43)),
+    ("spec.connectivity", Atomic),
     (
         "spec.connectivity",
         Rule(
@@ -148,6 +156,7 @@ const GATEWAY: &[(&str, super::refine::What)] = &[
     ("spec.egress.allowedHosts[].namespaces.names", Set),
     ("spec.egress.allowedHosts[].namespaces.names[]", Form(63, LABEL)),
     ("spec.egress.allowedHosts[].namespaces.selector", Foreign),
+    ("spec.allowedRoutes.namespaces", Atomic),
     ("spec.allowedRoutes.namespaces", Rule(NAMES_GIVEN.0, NAMES_GIVEN.1)),
     ("spec.allowedRoutes.namespaces", Rule(SELECTOR_GIVEN.0, SELECTOR_GIVEN.1)),
     ("spec.allowedRoutes.namespaces.names", Set),
@@ -192,10 +201,11 @@ const DOMAINS: &[(&str, super::refine::What)] = &[
     ("spec.recipients.users", MapBy(&["name"])),
     ("spec.recipients.groups", MapBy(&["name"])),
     ("spec.recipients.groups[].members", Set),
-    ("spec.recipients.groups[].members[]", Text(320)),
+    ("spec.recipients.groups[].members[]", Form(320, MEMBER)),
     ("spec.recipients.aliases", MapBy(&["name"])),
     ("spec.recipients.aliases[].deliverTo", Set),
-    ("spec.recipients.aliases[].deliverTo[]", Text(320)),
+    ("spec.recipients.aliases[].deliverTo[]", Form(320, MEMBER)),
+    ("spec.localDelivery", Atomic),
     (
         "spec.localDelivery",
         Rule(
@@ -203,6 +213,7 @@ const DOMAINS: &[(&str, super::refine::What)] = &[
             "give exactly one of lmtp (a mailbox server) and maildrop (kept for POP3)",
         ),
     ),
+    ("spec.unknownRecipients", Atomic),
     (
         "spec.unknownRecipients",
         Rule(
@@ -258,7 +269,12 @@ const POP3: &[(&str, super::refine::What)] = &[
             "give exactly one of deliverTo (one recipient of everything) and sorting (recipients by header)",
         ),
     ),
+    ("spec.deliverTo", Form(320, ADDRESS)),
     ("spec.sorting.preferredHeader", Form(76, HEADER)),
+    ("spec.sorting.rules[].address", Form(320, ADDRESS)),
+    ("spec.sorting.rules[].deliverTo", Form(320, ADDRESS)),
+    ("spec.sorting.otherwise", Atomic),
+    ("spec.sorting.otherwise.deliverTo", Form(320, ADDRESS)),
     (
         "spec.sorting.otherwise",
         Rule(
@@ -313,7 +329,7 @@ const USER: &[(&str, super::refine::What)] = &[
     ("spec.maySendAs[]", Form(320, SENDER)),
 ];
 
-/// Name, path and type of the columns of a kind.
+/// Name, path and type of the columns of a kind. What is still to come is text: a date is shown as how long ago it was.
 pub(super) fn columns(kind: Kind) -> &'static [(&'static str, &'static str, &'static str)] {
     match kind {
         Kind::MailGateway => &[
@@ -340,12 +356,14 @@ pub(super) fn columns(kind: Kind) -> &'static [(&'static str, &'static str, &'st
             ("Last", ".status.lastRun.time", "date"),
             ("Result", ".status.lastRun.result", "string"),
             ("Messages", ".status.lastRun.messages", "integer"),
+            ("Next", ".status.nextRun", "string"),
         ],
         Kind::EtrnSchedule => &[
             ("Server", ".spec.server.host", "string"),
             ("Method", ".spec.method", "string"),
             ("Last", ".status.lastRun.time", "date"),
             ("Result", ".status.lastRun.result", "string"),
+            ("Next", ".status.nextRun", "string"),
         ],
         Kind::MailSchedule => &[("Zone", ".spec.timeZone", "string")],
         Kind::MailUser => {

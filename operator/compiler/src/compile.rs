@@ -8,7 +8,7 @@ use std::{
 
 use ipnet::IpNet;
 use kube::Resource;
-use posthouse_config::{Credentials, Secret, Snapshot};
+use posthouse_config::Snapshot;
 use posthouse_crds::{GatewayRef, Kind, MailGateway};
 use posthouse_model::Domain;
 
@@ -17,11 +17,13 @@ use crate::{
     domain, gateway,
     gateway::Gateway,
     memory::{Memory, Parsed},
-    others::{self, CREDENTIAL_KEYS},
+    others,
     previous::{self, Standing},
     reason::Reason,
-    resources::{Context, Environment, ObjectKey, Resources, Secrets, has_key, line},
-    retired, rule, snapshot, syntax,
+    resources::{Context, Environment, ObjectKey, Resources},
+    retired, rule,
+    secrets::Secrets,
+    snapshot, syntax,
     tenancy::Namespaces,
     unsupported::{self, Withheld},
     verdict::{Report, Severity, Subject, Verdict},
@@ -105,7 +107,7 @@ pub(crate) struct Input<'a> {
     pub(crate) context: &'a Context,
     pub(crate) parsed: &'a Parsed,
     pub(crate) namespaces: Namespaces<'a>,
-    secrets: Secrets<'a>,
+    pub(crate) secrets: Secrets<'a>,
     schedules: HashSet<(&'a str, &'a str)>,
     users: HashSet<(&'a str, &'a str)>,
     refused: HashSet<(Kind, (&'a str, &'a str))>,
@@ -119,7 +121,7 @@ impl<'a> Input<'a> {
             context,
             parsed,
             namespaces: Namespaces::new(&resources.namespaces),
-            secrets: Secrets::new(&resources.secrets),
+            secrets: Secrets::new(resources),
             schedules: resources.schedules.iter().map(parts).collect(),
             users: resources.users.iter().map(parts).collect(),
             refused: refused.collect(),
@@ -136,59 +138,6 @@ impl<'a> Input<'a> {
         let parsed = &self.parsed.domains;
         parsed.binary_search_by_key(&key, |remembered| remembered.parsed.key.parts()).is_ok()
             || self.is_refused(Kind::MailDomain, key)
-    }
-
-    /// Whether the Secret and its keys are there; says so if not.
-    pub(crate) fn require_secret<K: AsRef<str>>(
-        &self,
-        subject: Subject<'_>,
-        field: &str,
-        name: &str,
-        keys: &[K],
-        report: &mut Report,
-    ) -> bool {
-        let namespace = &subject.key.namespace;
-        let Some(secret) = self.secrets.find(namespace, name) else {
-            let message = format!("there is no Secret {namespace}/{name}: create it, or correct the name");
-            report.say(subject, field, Reason::SecretNotFound, message);
-            return false;
-        };
-        let missing: Vec<_> = keys.iter().map(AsRef::as_ref).filter(|key| !has_key(secret, key)).collect();
-        if missing.is_empty() {
-            return true;
-        }
-        let message =
-            format!("Secret {namespace}/{name} has no key {}: add it", missing.join(" and no key "));
-        report.say(subject, field, Reason::SecretKeyNotFound, message);
-        false
-    }
-
-    /// The login that a Secret has; says what is missing or wrong, and never what it is.
-    pub(crate) fn credentials(
-        &self,
-        subject: Subject<'_>,
-        field: &str,
-        name: &str,
-        report: &mut Report,
-    ) -> Option<Credentials> {
-        let namespace = &subject.key.namespace;
-        if !self.require_secret(subject, field, name, &CREDENTIAL_KEYS, report) {
-            return None;
-        }
-        let secret = self.secrets.find(namespace, name)?;
-        let mut text = |key| {
-            let text = line(secret, key);
-            if text.is_none() {
-                let message = format!(
-                    "key {key} of Secret {namespace}/{name} is not one line of UTF-8, so no server would take it: correct it (a \
-                     line end after it, as echo writes, is one too many)"
-                );
-                report.say(subject, field, Reason::InvalidSecret, message);
-            }
-            text.map(Secret::new)
-        };
-        let [username, password] = CREDENTIAL_KEYS.map(&mut text);
-        Some(Credentials { username: username?, password: password? })
     }
 
     /// Whether the schedule is there; says so if not.

@@ -17,6 +17,7 @@ pub mod reason;
 pub mod resources;
 mod retired;
 mod rule;
+mod secrets;
 mod snapshot;
 mod syntax;
 mod tenancy;

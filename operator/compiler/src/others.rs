@@ -1,7 +1,6 @@
 //! The kinds that are not built yet: what they name is checked all the same, so that a manifest which is right today stays right. Pure.
 
 use posthouse_crds::{GatewayRef, Kind, Pop3Account};
-use posthouse_model::Mailbox;
 
 use crate::{
     claims::Settled,
@@ -9,16 +8,13 @@ use crate::{
     gateway::Gateway,
     reason::Reason,
     resources::ObjectKey,
-    unsupported,
+    syntax, unsupported,
     verdict::{Report, Subject},
 };
 
 mod etrn;
 pub(crate) mod schedules;
 mod users;
-
-/// The keys that a Secret with a login has.
-pub(crate) const CREDENTIAL_KEYS: [&str; 2] = ["username", "password"];
 
 /// Checks the objects of all these kinds.
 pub(crate) fn check(
@@ -103,8 +99,8 @@ fn recipients_of(account: &Pop3Account, subject: Subject<'_>, report: &mut Repor
     let otherwise = sorting.and_then(|sorting| sorting.otherwise.as_ref()?.deliver_to.as_ref());
     let otherwise = otherwise.map(|text| ("spec.sorting.otherwise.deliverTo".to_owned(), text));
     for (field, text) in one.chain(rules).chain(otherwise) {
-        if let Err(error) = text.parse::<Mailbox>() {
-            report.say(subject, field, Reason::InvalidAddress, format!("{text:?}: {error}"));
+        if let Err(wrong) = syntax::mailbox(text) {
+            report.say(subject, field, wrong.reason, wrong.message);
         }
     }
 }

@@ -2,14 +2,12 @@
 //! mail that flowed. Nothing stays that was revoked since, or that another resource holds now. Pure.
 
 use std::{
+    cell::OnceCell,
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
-use posthouse_config::{
-    self as config, Hold, MailDomain, Match, RelayRule, RuleTarget, SenderPattern, Snapshot,
-    UnknownRecipients,
-};
+use posthouse_config::{self as config, Hold, MailDomain, RelayRule, Snapshot, UnknownRecipients};
 use posthouse_crds::Kind;
 use posthouse_model::{Domain, HostPort, QueueName};
 
@@ -19,12 +17,14 @@ use crate::{
     domain::DomainPlan,
     gateway::Gateway,
     resources::ObjectKey,
-    rule::{RulePlan, is_refused},
+    rule::RulePlan,
+    secrets::{From, Logins},
     verdict::{Refusal, Report},
 };
 
 mod before;
 mod lesser;
+mod rules;
 
 use before::Before;
 use lesser::{has_users, takes_away};
@@ -37,6 +37,8 @@ const LOCAL_QUEUE: &str = "local:";
 pub enum Standing {
     /// What was programmed of it before stays in force.
     Kept,
+    /// What was programmed of it before stays in force, but its mail waits: where it went, or the login that it went with, is not to be used now.
+    Waits,
     /// Nothing of it is in force: mail for a domain gets 451, mail for a rule goes as the other rules say.
     Nothing,
 }
@@ -68,7 +70,7 @@ pub(crate) fn keep<'a>(
     input: &Input<'a>,
     gateways: &Gateways<'a>,
     (domains, rules): (&[DomainPlan<'a>], &[RulePlan<'_>]),
-    claims: &mut Settled<'_>,
+    claims: &mut Settled<'a>,
     report: &Report,
 ) -> Kept {
     let refused = refused(input, report);
@@ -79,27 +81,7 @@ pub(crate) fn keep<'a>(
     let before = Before::new(input);
     let mut now = Now::new(input, gateways, domains, claims);
     keep_planned(&refused, &before, &mut now, domains, &mut kept);
-    let programmed: HashSet<&ObjectKey> = rules.iter().map(|plan| &plan.key).collect();
-    for (key, object) in sorted(&input.resources.relay_rules) {
-        let Some(refusal) = refused.get(&(Kind::RelayRule, key.clone())) else { continue };
-        let Some((place, gateway)) = now.gateway_of(&target(&key.namespace, &object.spec.gateway_ref)) else {
-            continue;
-        };
-        let is_programmed = programmed.contains(&key);
-        let found = before.rule(&gateway.key, &key).filter(|_| *refusal == Refusal::Corrigible);
-        // One that waits because it was refused before is no better than what is there now, unless nothing is.
-        let stays = found.filter(|rule| !is_programmed || !is_refused(rule));
-        let standing = match stays.filter(|rule| now.allows_rule(gateway, rule)) {
-            Some(rule) => {
-                let rule = RelayRule { suspended: object.spec.suspend, ..rule.clone() };
-                kept.rules.insert(key.clone(), (place, rule));
-                Standing::Kept
-            }
-            None if is_programmed => continue,
-            None => Standing::Nothing,
-        };
-        kept.standing.insert((Kind::RelayRule, key), standing);
-    }
+    rules::keep_planned(&refused, &before, &now, rules, &mut kept);
     keep_alone(&before, &mut now, &mut kept);
     stand_with_gateways(input, gateways, &before, &mut kept);
     let held: Vec<_> = kept.domains.iter().filter(|(_, kept)| kept.is_alone).collect();
@@ -121,19 +103,16 @@ fn keep_planned<'a>(
 ) {
     let lists_missing = now.input.resources.refused.iter().filter(|(kind, _)| *kind == Kind::MailRecipients);
     let lists_missing: HashSet<&str> = lists_missing.map(|(_, key)| key.namespace.as_str()).collect();
+    let refused = refused.iter().filter(|((kind, _), _)| *kind == Kind::MailDomain);
+    let refused: BTreeMap<&ObjectKey, Refusal> = refused.map(|((_, key), refusal)| (key, *refusal)).collect();
     for plan in domains.iter().filter(|plan| !plan.superseded) {
-        let key = (Kind::MailDomain, plan.key.clone());
         // Which domain a refused list is of is not known: it may be any of its namespace.
         let is_list_missing = lists_missing.contains(plan.key.namespace.as_str());
-        let refusal = match refused.get(&key) {
-            Some(refusal) => *refusal,
-            None if is_list_missing => Refusal::Corrigible,
-            None => continue,
-        };
-        let is_refused = refused.contains_key(&key);
+        let own = refused.get(plan.key).copied();
+        let Some(refusal) = own.or(is_list_missing.then_some(Refusal::Corrigible)) else { continue };
         let found = before.domain(now.gateways, plan).filter(|_| refusal == Refusal::Corrigible);
         let stays = found.filter(|(form, _)| {
-            if is_refused {
+            if own.is_some() {
                 !plan.is_programmable() || takes_away(plan, form)
             } else {
                 !has_users(plan, form)
@@ -150,7 +129,7 @@ fn keep_planned<'a>(
             None if plan.is_programmable() || !has_names(plan) => continue,
             None => Standing::Nothing,
         };
-        kept.standing.insert(key, standing);
+        kept.standing.insert((Kind::MailDomain, plan.key.clone()), standing);
     }
 }
 
@@ -169,10 +148,10 @@ fn keep_alone(before: &Before<'_>, now: &mut Now<'_, '_>, kept: &mut Kept) {
                 continue;
             }
             if *kind == Kind::RelayRule {
-                let rule = before.rule(gateway_key, key).filter(|rule| now.allows_rule(gateway, rule));
-                if let Some(rule) = rule {
-                    kept.rules.insert(key.clone(), (place, rule.clone()));
-                    standing = Standing::Kept;
+                let rule = before.rule(gateway_key, key);
+                if let Some(rule) = rule.and_then(|rule| now.keep_rule(gateway, rule, From::Unknown)) {
+                    standing = rules::standing_of(&rule);
+                    kept.rules.insert(key.clone(), (place, rule));
                 }
                 continue;
             }
@@ -311,19 +290,21 @@ struct Place<'k> {
     suspended: Option<bool>,
 }
 
-/// What holds now, for what was compiled before to be judged by.
+/// What holds now, for what was compiled before to be judged by. What has to be sorted for that is sorted when it is first looked up.
 struct Now<'c, 'a> {
     input: &'c Input<'a>,
     gateways: &'c Gateways<'a>,
-    claims: &'c Settled<'c>,
+    claims: &'c Settled<'a>,
+    /// By key.
+    domains: &'c [DomainPlan<'a>],
     /// Names that several want and nobody has.
-    contested: HashSet<(usize, &'c Domain)>,
-    primaries: HashMap<usize, &'c ObjectKey>,
+    contested: OnceCell<HashSet<(usize, &'c Domain)>>,
+    primaries: OnceCell<HashMap<usize, &'c ObjectKey>>,
     /// The names of domains that forward as they did before, whatever their manifests say now.
     kept_forwarding: HashSet<(ObjectKey, Domain)>,
     /// Domains that forward, by their queue: those that only deliver locally have nothing to say about it.
-    forwarding: HashMap<(usize, &'c QueueName), Vec<&'c DomainPlan<'a>>>,
-    plans: HashMap<&'c ObjectKey, &'c DomainPlan<'a>>,
+    forwarding: OnceCell<HashMap<(usize, &'c QueueName), Vec<&'c DomainPlan<'a>>>>,
+    logins: OnceCell<Logins<'a>>,
 }
 
 impl<'c, 'a> Now<'c, 'a> {
@@ -331,26 +312,55 @@ impl<'c, 'a> Now<'c, 'a> {
         input: &'c Input<'a>,
         gateways: &'c Gateways<'a>,
         domains: &'c [DomainPlan<'a>],
-        claims: &'c Settled<'c>,
+        claims: &'c Settled<'a>,
     ) -> Self {
-        let contested = |plan: &'c DomainPlan<'a>| plan.contested.iter().map(|name| (plan.gateway, *name));
-        let mut forwarding: HashMap<_, Vec<_>> = HashMap::new();
-        for plan in domains.iter().filter(|plan| plan.complete && plan.forwards()) {
-            if let Some(queue) = plan.queue {
-                forwarding.entry((plan.gateway, queue)).or_default().push(plan);
-            }
-        }
-        let primaries = domains.iter().filter(|plan| plan.primary);
         Self {
             input,
             gateways,
             claims,
-            contested: domains.iter().flat_map(contested).collect(),
-            primaries: primaries.map(|plan| (plan.gateway, plan.key)).collect(),
+            domains,
+            contested: OnceCell::new(),
+            primaries: OnceCell::new(),
             kept_forwarding: HashSet::new(),
-            forwarding,
-            plans: domains.iter().map(|plan| (plan.key, plan)).collect(),
+            forwarding: OnceCell::new(),
+            logins: OnceCell::new(),
         }
+    }
+
+    fn is_contested(&self, gateway: usize, name: &Domain) -> bool {
+        let all = || {
+            let of_one = |plan: &'c DomainPlan<'a>| plan.contested.iter().map(|name| (plan.gateway, *name));
+            self.domains.iter().flat_map(of_one).collect()
+        };
+        self.contested.get_or_init(all).contains(&(gateway, name))
+    }
+
+    /// The primary domain of a gateway.
+    fn primary(&self, gateway: usize) -> Option<&'c ObjectKey> {
+        let all = || {
+            let primaries = self.domains.iter().filter(|plan| plan.primary);
+            primaries.map(|plan| (plan.gateway, plan.key)).collect()
+        };
+        self.primaries.get_or_init(all).get(&gateway).copied()
+    }
+
+    /// The domains that forward from a queue.
+    fn forwarding_from<'s>(&'s self, gateway: usize, queue: &'s QueueName) -> &'s [&'c DomainPlan<'a>] {
+        let all = || {
+            let mut forwarding: HashMap<_, Vec<_>> = HashMap::new();
+            for plan in self.domains.iter().filter(|plan| plan.complete && plan.forwards()) {
+                if let Some(queue) = plan.queue {
+                    forwarding.entry((plan.gateway, queue)).or_default().push(plan);
+                }
+            }
+            forwarding
+        };
+        self.forwarding.get_or_init(all).get(&(gateway, queue)).map_or(&[], Vec::as_slice)
+    }
+
+    fn plan(&self, key: &ObjectKey) -> Option<&'c DomainPlan<'a>> {
+        let place = self.domains.binary_search_by(|plan| plan.key.cmp(key)).ok()?;
+        self.domains.get(place)
     }
 
     fn gateway_of(&self, key: &ObjectKey) -> Option<(usize, &'c Gateway<'a>)> {
@@ -384,8 +394,8 @@ impl<'c, 'a> Now<'c, 'a> {
             return None;
         }
         let suspended = place.suspended.unwrap_or(form.suspended);
-        let primary = self.primaries.get(&place.gateway);
-        let role = if primary.is_some_and(|primary| *primary != place.key) {
+        let primary = self.primary(place.gateway);
+        let role = if primary.is_some_and(|primary| primary != place.key) {
             config::Role::Member
         } else {
             form.role
@@ -401,14 +411,14 @@ impl<'c, 'a> Now<'c, 'a> {
     fn may_have_name(&self, place: &Place<'_>, gateway: &Gateway<'_>, name: &Domain) -> bool {
         let claim = Claim::domain(&Arc::new(gateway.key.clone()), name);
         self.claims.holder(&claim).is_none_or(|holder| holder == place.key)
-            && !self.contested.contains(&(place.gateway, name))
+            && !self.is_contested(place.gateway, name)
             && self.input.grants(gateway, &place.key.namespace, name)
     }
 
     /// Whether the queue is not another namespace's, and those who share it now deliver in the same way.
     fn may_use_queue(&self, place: &Place<'_>, gateway: &Gateway<'_>, queue: &config::Queue) -> bool {
         let claim = Claim::queue(&Arc::new(gateway.key.clone()), &queue.name);
-        let mut sharing = self.forwarding.get(&(place.gateway, &queue.name)).into_iter().flatten();
+        let mut sharing = self.forwarding_from(place.gateway, &queue.name).iter();
         self.claims.holder(&claim).is_none_or(|holder| holder.namespace == place.key.namespace)
             && sharing.all(|other| other.key == place.key || other.hold(gateway) == queue.hold)
     }
@@ -421,30 +431,10 @@ impl<'c, 'a> Now<'c, 'a> {
         let mut reached = self.gateways.all.iter().filter(|gateway| gateway.is_reached_at(host, *port));
         reached.any(|gateway| {
             let claim = Claim::domain(&Arc::new(gateway.key.clone()), &form.domain);
-            let holder = self.claims.holder(&claim).and_then(|holder| self.plans.get(holder));
-            holder.is_some_and(|plan| plan.forwards())
+            let holder = self.claims.holder(&claim).and_then(|holder| self.plan(holder));
+            holder.is_some_and(DomainPlan::forwards)
                 || self.kept_forwarding.contains(&(gateway.key.clone(), form.domain.clone()))
         })
-    }
-
-    fn allows_rule(&self, gateway: &Gateway<'_>, rule: &RelayRule) -> bool {
-        let namespace = rule.origin.namespace();
-        let is_granted = |sender: &SenderPattern| match sender {
-            SenderPattern::Address(pattern) => self.input.grants(gateway, namespace, pattern.domain()),
-            SenderPattern::Null => true,
-        };
-        let senders = match &rule.matches {
-            Match::Always => true,
-            Match::Addresses { senders, recipients: _ } => senders.iter().all(is_granted),
-        };
-        let hosts = match &rule.target {
-            RuleTarget::Direct => true,
-            RuleTarget::Relay { hosts } => hosts.iter().all(|host| {
-                self.input.still_allows(gateway, namespace, &host.host)
-                    && !gateway.is_reached_at(&host.host, host.port)
-            }),
-        };
-        senders && hosts
     }
 }
 

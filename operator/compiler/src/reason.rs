@@ -107,6 +107,8 @@ pub enum Reason {
     SecretKeyNotFound,
     /// The Secret that is named does not exist.
     SecretNotFound,
+    /// The Secret that is named is there, but its form is refused, so nobody knows what it says.
+    SecretRefused,
     /// A rule can never take effect: one before it always does.
     Shadowed,
     /// Another domain took the name over by `renamedFrom`; this one may be deleted.
@@ -119,7 +121,7 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, by name.
-    pub const ALL: [Self; 54] = [
+    pub const ALL: [Self; 55] = [
         Self::AcceptAllWithLists,
         Self::AddressesNotTrusted,
         Self::AliasClaimed,
@@ -170,6 +172,7 @@ impl Reason {
         Self::ScheduleNotFound,
         Self::SecretKeyNotFound,
         Self::SecretNotFound,
+        Self::SecretRefused,
         Self::Shadowed,
         Self::Superseded,
         Self::TierNotAllowed,
@@ -232,6 +235,7 @@ impl Reason {
             | Self::ScheduleNotFound
             | Self::SecretKeyNotFound
             | Self::SecretNotFound
+            | Self::SecretRefused
             | Self::TierNotAllowed
             | Self::UserNotFound => Severity::Error,
         }
@@ -294,6 +298,7 @@ impl Reason {
             | Self::ScheduleNotFound
             | Self::SecretKeyNotFound
             | Self::SecretNotFound
+            | Self::SecretRefused
             | Self::Shadowed
             | Self::UserNotFound => false,
         }
@@ -310,6 +315,7 @@ impl Reason {
             | Self::ScheduleNotFound
             | Self::SecretKeyNotFound
             | Self::SecretNotFound
+            | Self::SecretRefused
             | Self::UserNotFound
             | Self::NothingToTakeOver => (Condition::ResolvedRefs, false),
             Self::GatewayRefused | Self::RedisRequired => (Condition::Programmed, false),

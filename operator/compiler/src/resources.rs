@@ -1,7 +1,7 @@
 //! What goes into a compilation: typed objects, Secrets, namespaces, and what the caller knows besides. Pure.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::Arc,
 };
@@ -89,6 +89,8 @@ pub struct Resources {
     /// Objects that are there, but whose form was refused before anything could be made of them: what names them finds them, and what was
     /// programmed of them before stays in force.
     pub refused: BTreeSet<(Kind, ObjectKey)>,
+    /// The same for Secrets: what names them is refused for now, and keeps what it had.
+    pub refused_secrets: BTreeSet<ObjectKey>,
 }
 
 impl fmt::Debug for Resources {
@@ -99,6 +101,7 @@ impl fmt::Debug for Resources {
             .field("domains", &self.domains.len())
             .field("secrets", &self.secrets.len())
             .field("refused", &self.refused)
+            .field("refused_secrets", &self.refused_secrets)
             .finish_non_exhaustive()
     }
 }
@@ -154,43 +157,4 @@ impl Default for Context {
             now: Timestamp::default(),
         }
     }
-}
-
-/// The keys of each Secret, by name.
-pub(crate) struct Secrets<'a>(HashMap<(&'a str, &'a str), &'a Secret>);
-
-impl<'a> Secrets<'a> {
-    pub(crate) fn new(secrets: &'a [Arc<Secret>]) -> Self {
-        Self(
-            secrets
-                .iter()
-                .filter_map(|secret| {
-                    let metadata = &secret.metadata;
-                    Some(((metadata.namespace.as_deref()?, metadata.name.as_deref()?), &**secret))
-                })
-                .collect(),
-        )
-    }
-
-    pub(crate) fn find(&self, namespace: &str, name: &str) -> Option<&'a Secret> {
-        self.0.get(&(namespace, name)).copied()
-    }
-}
-
-/// Whether a Secret has a key, as `data` or, in a manifest, as `stringData`.
-pub(crate) fn has_key(secret: &Secret, key: &str) -> bool {
-    secret.data.as_ref().is_some_and(|data| data.contains_key(key))
-        || secret.string_data.as_ref().is_some_and(|data| data.contains_key(key))
-}
-
-/// What a Secret says under a key, as octets. As at an API server, `stringData` comes before `data`.
-fn octets<'s>(secret: &'s Secret, key: &str) -> Option<&'s [u8]> {
-    let text = secret.string_data.as_ref().and_then(|data| data.get(key)).map(String::as_bytes);
-    text.or_else(|| Some(secret.data.as_ref()?.get(key)?.0.as_slice()))
-}
-
-/// What a Secret says under a key, if that can stand in a protocol's line: the wrong texts are never told, only that they are wrong.
-pub(crate) fn line<'s>(secret: &'s Secret, key: &str) -> Option<&'s str> {
-    let text = std::str::from_utf8(octets(secret, key)?).ok()?;
-    (!text.contains(['\r', '\n', '\0'])).then_some(text)
 }

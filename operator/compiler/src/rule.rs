@@ -173,14 +173,16 @@ impl Check<'_, '_> {
 
     /// Where the mail goes, with what login, and for what it must wait first.
     fn way(&mut self, object: &RelayRule) -> Way {
-        let direct = |waits_for| Way { target: RuleTarget::Direct, credentials: None, waits_for };
-        let withhold = |field: &str| direct(vec![unsupported::refused(field)]);
+        let to = |target, waits_for| Way { target, credentials: None, waits_for };
+        // Not directly: that would be another way once there is one.
+        let withhold =
+            |field: &str| to(RuleTarget::Relay { hosts: Box::default() }, vec![unsupported::refused(field)]);
         match (&object.spec.relay, &object.spec.direct) {
             (Some(relay), None) => self.relay(relay),
             (None, Some(_)) => {
                 // Routing answers 451 to direct delivery by itself until DNS is built.
                 unsupported::judge(unsupported::DIRECT, &(), "", self.subject, self.report);
-                direct(Vec::new())
+                to(RuleTarget::Direct, Vec::new())
             }
             (Some(_), Some(_)) => {
                 let message = "relay and direct exclude each other: keep one";
@@ -240,8 +242,6 @@ impl Check<'_, '_> {
         }
         waits_for.sort();
         waits_for.dedup();
-        let target =
-            if hosts.is_empty() { RuleTarget::Direct } else { RuleTarget::Relay { hosts: hosts.into() } };
-        Way { target, credentials, waits_for }
+        Way { target: RuleTarget::Relay { hosts: hosts.into() }, credentials, waits_for }
     }
 }

@@ -3,7 +3,7 @@
 use std::{
     borrow::Cow,
     cmp::Ordering::{Equal, Greater, Less},
-    collections::{BTreeMap, HashMap, hash_map::Entry as Slot},
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry as Slot},
     sync::Arc,
 };
 
@@ -43,7 +43,12 @@ pub(crate) fn build(
         gateways.all.iter().map(|gateway| gateway_of(gateway).map(Draft::new)).collect();
     let kept_of = |plan: &DomainPlan<'_>| kept.domains.get(plan.key); // most often there is none at all
     // What stays as it was may be in a queue that somebody has alone by what the manifests say now.
-    let shares = |plan: &DomainPlan<'_>| plan.shares_queue || !kept.domains.is_empty();
+    let queues = kept.domains.values().filter_map(|kept| Some((kept.gateway, &kept.queue.as_ref()?.name)));
+    let kept_queues: HashSet<(usize, &QueueName)> = queues.collect();
+    let shares = |plan: &DomainPlan<'_>| {
+        let is_kept = |queue| !kept_queues.is_empty() && kept_queues.contains(&(plan.gateway, queue));
+        plan.shares_queue || plan.queue.is_some_and(is_kept)
+    };
     let alone = || kept.domains.values().filter(|kept| kept.is_alone);
     // Queues first: how local delivery is queued depends on whether any domain holds the queue.
     for plan in domains {

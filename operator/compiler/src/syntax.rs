@@ -35,7 +35,10 @@ pub(crate) fn domain(text: &str) -> Result<Domain, Wrong> {
         Err(ParseAddressError::NeedsSmtpUtf8) => {
             wrong(Reason::InvalidDomain, format!("{text:?} is not in A-labels: write its xn-- form"))
         }
-        Err(error) => wrong(Reason::InvalidDomain, format!("{text:?}: {error}")),
+        Err(error) => wrong(
+            Reason::InvalidDomain,
+            format!("{text:?}: {error}: write letters, digits, hyphens and dots, such as mail.example.com"),
+        ),
     }
 }
 
@@ -92,7 +95,18 @@ pub(crate) fn local_part(text: &str) -> Result<LocalPart, Wrong> {
             format!("{text:?} has a domain: write only what stands before the @"),
         );
     }
-    LocalPart::new(text).or_else(|error| wrong(Reason::InvalidAddress, format!("{text:?}: {error}")))
+    LocalPart::new(text).or_else(|error| {
+        let cure = "write what stands before the @, such as alice, and in double quotes what has spaces or dots in odd places";
+        wrong(Reason::InvalidAddress, format!("{text:?}: {error}: {cure}"))
+    })
+}
+
+/// An address.
+pub(crate) fn mailbox(text: &str) -> Result<Mailbox, Wrong> {
+    text.parse().or_else(|error| {
+        let message = format!("{text:?}: {error}: write an address such as alice@example.com");
+        wrong(Reason::InvalidAddress, message)
+    })
 }
 
 /// A recipient inside a domain or anywhere.
@@ -106,12 +120,7 @@ pub(crate) enum Target {
 
 /// A local part, or a whole address.
 pub(crate) fn target(text: &str) -> Result<Target, Wrong> {
-    let parsed = if text.contains('@') {
-        text.parse().map(Target::Mailbox)
-    } else {
-        LocalPart::new(text).map(Target::Local)
-    };
-    parsed.or_else(|error| wrong(Reason::InvalidAddress, format!("{text:?}: {error}")))
+    if text.contains('@') { mailbox(text).map(Target::Mailbox) } else { local_part(text).map(Target::Local) }
 }
 
 /// Domains that a grant is for.

@@ -7,7 +7,9 @@
 use posthouse_crds::{
     Kind, MailDomainSpec, MailGatewaySpec,
     mail_domain::{Forward, Release},
-    mail_gateway::{ConnectivityMode, Listener, Protocol, RedisTopology, RelayAuthentication, RelayControl},
+    mail_gateway::{
+        ConnectivityMode, Listener, Protocol, Redis, RedisTopology, RelayAuthentication, RelayControl,
+    },
     relay_rule::Relay,
     tls::{TlsMode, TlsVerify},
 };
@@ -116,13 +118,29 @@ pub(crate) const GATEWAY: &[Row<MailGatewaySpec>] = &[
     ),
     ignored(
         "spec.queue.redis.topology",
-        |g| {
-            let redis = g.queue.as_ref().and_then(|queue| queue.redis.as_ref());
-            redis.is_some_and(|redis| redis.topology != RedisTopology::Standalone)
-        },
+        |g| redis_of(g).is_some_and(|redis| redis.topology != RedisTopology::Standalone),
         "only a standalone Redis can keep the queue",
     ),
+    ignored(
+        "spec.queue.redis.caSecretRef",
+        |g| redis_of(g).is_some_and(|redis| redis.ca_secret_ref.is_some()),
+        "Redis is spoken to without TLS",
+    ),
+    ignored(
+        "spec.queue.redis.confirm",
+        |g| redis_of(g).is_some_and(|redis| redis.confirm.is_some_and(|confirm| confirm.replicas > 0)),
+        "250 is said when Redis has the message, and no replica is waited for",
+    ),
+    ignored(
+        "spec.queue.redis.declared",
+        |g| redis_of(g).is_some_and(|redis| redis.declared.is_some()),
+        "the settings of Redis are not checked, with or without it",
+    ),
 ];
+
+fn redis_of(gateway: &MailGatewaySpec) -> Option<&Redis> {
+    gateway.queue.as_ref()?.redis.as_ref()
+}
 
 const NO_LIMIT: &str = "there is no such limit";
 

@@ -2,7 +2,7 @@
 //! read it before you commit it.
 //!
 //! The first lines of an input may say `# environment: Cluster`, `# after: NAME.in.yaml` where what that compiles to is in force before, and
-//! `# admitted` where the schema would refuse what the compiler must also stand (an older definition may still be in a cluster).
+//! `# refused Secret: NAMESPACE/NAME` where that is there and its form is refused, and `# admitted` where the schema would refuse what the compiler must also stand (an older definition may still be in a cluster).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::{
@@ -11,7 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use posthouse_compiler::{Compilation, Context, Environment, Reason, Resources, compile};
+use posthouse_compiler::{Compilation, Context, Environment, ObjectKey, Reason, Resources, compile};
 use posthouse_config::Snapshot;
 use posthouse_crds::Object;
 use serde::Deserialize;
@@ -42,6 +42,10 @@ fn read(text: &str) -> (Resources, Context) {
             _ if admitted => resources.add(Object::read_admitted(document).unwrap()),
             _ => resources.add(Object::read(document).unwrap()),
         }
+    }
+    for key in header.iter().filter_map(|line| line.strip_prefix("# refused Secret: ")) {
+        let (namespace, name) = key.split_once('/').unwrap();
+        resources.refused_secrets.insert(ObjectKey::new(namespace, name));
     }
     let mut context = Context { environment, ..Context::default() };
     if let Some(before) = header.iter().find_map(|line| line.strip_prefix("# after: ")) {

@@ -24,11 +24,16 @@ struct World {
     /// Each with its password.
     secrets: BTreeMap<&'static str, &'static str>,
     refused: BTreeSet<(Kind, ObjectKey)>,
+    refused_secrets: BTreeSet<ObjectKey>,
 }
 
 impl World {
     fn resources(&self) -> Resources {
-        let mut resources = Resources { refused: self.refused.clone(), ..Resources::default() };
+        let mut resources = Resources {
+            refused: self.refused.clone(),
+            refused_secrets: self.refused_secrets.clone(),
+            ..Resources::default()
+        };
         self.objects.values().cloned().for_each(|object| resources.add(object));
         for (name, password) in &self.secrets {
             let data = json!({"username": "ann", "password": password});
@@ -67,8 +72,11 @@ impl World {
             }
             2 => {
                 let secret = dice.of(&["login", "other"]);
-                match dice.of(&[None, Some("one"), Some("two"), Some("two lines\n")]) {
-                    None => drop(self.secrets.remove(secret)),
+                self.secrets.remove(secret);
+                self.refused_secrets.remove(&ObjectKey::new("mail", secret));
+                match dice.of(&[None, Some("one"), Some("two"), Some("two lines\n"), Some("refused")]) {
+                    None => {}
+                    Some("refused") => drop(self.refused_secrets.insert(ObjectKey::new("mail", secret))),
                     Some(password) => drop(self.secrets.insert(secret, password)),
                 }
             }

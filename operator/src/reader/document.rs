@@ -19,6 +19,9 @@ use crate::finding::{Finding, Place};
 /// Where an object without a namespace belongs, as with kubectl.
 const DEFAULT_NAMESPACE: &str = "default";
 
+/// The one kind of others that may have been refused and is there nevertheless for what names it.
+pub(super) const SECRET: &str = "Secret";
+
 /// The longest list of objects within lists: `kind: List` inside `kind: List` is nothing that kubectl writes.
 const MAX_LIST_DEPTH: usize = 3;
 
@@ -150,7 +153,7 @@ fn identity(node: &Node) -> Option<Identity> {
     let kind = node.text("kind")?;
     let has_namespace = match node.text("apiVersion")? {
         "v1" if kind == "Namespace" => false,
-        "v1" if kind == "Secret" => true,
+        "v1" if kind == SECRET => true,
         API_VERSION if kind.parse::<Kind>().is_ok() => true,
         _ => return None,
     };
@@ -184,7 +187,7 @@ impl Reading<'_> {
         let (api_version, kind) = (text("apiVersion"), text("kind"));
         match (api_version.as_str(), kind.as_str()) {
             ("v1", "List") => self.list(node, depth),
-            ("v1", "Secret") => {
+            ("v1", SECRET) => {
                 self.known(&node, |value| secret::read(&value).map(|secret| Item::Secret(Arc::new(secret))));
             }
             ("v1", "Namespace") => self.known(&node, |value| {

@@ -9,6 +9,7 @@ use super::{
     observation::{LiveNode, NodeRefusal, Nodes, Observed},
     remark::{Remark, joined},
 };
+use crate::manifests::MAIL_WAITS;
 
 /// The spec is refused, and what was programmed before stands in for it.
 const STAYS_IN_FORCE: &str = "StaysInForce";
@@ -112,6 +113,7 @@ impl Case<'_> {
         let is_form = self.remarks.iter().any(|remark| remark.is_form);
         Some(match self.standing {
             Some(Standing::Kept) => stays(),
+            Some(Standing::Waits) => Answer::no("MailWaits", MAIL_WAITS),
             Some(Standing::Nothing) if self.resource.kind == Kind::RelayRule => {
                 nothing("nothing of it is in force: until it is corrected, mail goes as the other rules say")
             }

@@ -21,7 +21,7 @@ const MORE: &str = "and more: run posthouse-operator validate";
 const NOT_PROGRAMMED: [&str; 3] = ["CannotListen", "SamePorts", "NotProgrammed"];
 
 /// Findings that only repeat what becomes of a refused resource.
-const REPEATED: [&str; 2] = ["StaysInForce", "NotInForce"];
+const REPEATED: [&str; 3] = ["StaysInForce", "MailWaits", "NotInForce"];
 
 /// One thing that is said of a resource.
 #[derive(Clone, Debug)]

@@ -179,6 +179,28 @@ fn what_the_server_refuses_the_reader_refuses_and_names_the_line() {
     }
 }
 
+/// Merged by field, the two ways would be there at once, and neither owner could say how it should be.
+#[test]
+fn of_two_owners_of_one_choice_the_last_has_all_of_it() {
+    let shared = api();
+    let api = &shared.0;
+    let apply = |owner: &str, delivery: &str| {
+        let manifest = format!(
+            "apiVersion: posthouse.dev/v1alpha1\nkind: MailDomain\nmetadata: {{name: chosen, namespace: mail}}\n\
+             spec: {{gatewayRef: {{name: edge}}, domain: chosen.example, localDelivery: {delivery}}}\n"
+        );
+        let owner = format!("--field-manager={owner}");
+        let apply = ["apply", "--server-side", "--force-conflicts", &owner, "-f", "-"];
+        let said = api.kubectl_with(&apply, manifest.as_bytes()).unwrap();
+        assert!(said.status.success(), "{}", text(&said));
+    };
+    apply("one", "{lmtp: {host: dovecot, port: 24}}");
+    apply("other", "{maildrop: {}}");
+    let chosen =
+        api.must(&["get", "md", "chosen", "-n", "mail", "-o", "jsonpath={.spec.localDelivery}"]).unwrap();
+    assert_eq!(chosen, r#"{"maildrop":{}}"#);
+}
+
 #[test]
 fn what_must_not_change_cannot_be_changed() {
     let shared = api();

@@ -3,7 +3,11 @@
 //! A domain that holds all it wants holds it as one thing, which its manifest made once: with 10,000 domains, what is held by an edit's leave is
 //! compared by identity, and copied not at all.
 
-use std::{collections::BTreeMap, sync::Arc, sync::OnceLock};
+use std::{
+    cell::OnceCell,
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+};
 
 use serde::{Deserialize, Serialize};
 
@@ -47,7 +51,8 @@ impl Holding {
 pub(crate) struct Settled<'a> {
     domains: Vec<&'a Arc<Holding>>,
     others: BTreeMap<Claim, Arc<ObjectKey>>,
-    index: OnceLock<ClaimMap<Claim, Arc<ObjectKey>>>,
+    /// What domains hold, made when something is first looked up.
+    index: OnceCell<ClaimMap<&'a Claim, &'a Arc<ObjectKey>>>,
 }
 
 impl<'a> Settled<'a> {
@@ -64,9 +69,8 @@ impl<'a> Settled<'a> {
 
     /// Who holds this.
     pub(crate) fn holder(&self, claim: &Claim) -> Option<&ObjectKey> {
-        let all = self.domains.iter().flat_map(|holding| holding.claims());
-        let index = || all.map(|(claim, holder)| (claim.clone(), Arc::clone(holder))).collect();
-        let found = self.others.get(claim).or_else(|| self.index.get_or_init(index).get(claim));
+        let index = || self.domains.iter().flat_map(|holding| holding.claims()).collect();
+        let found = self.others.get(claim).or_else(|| self.index.get_or_init(index).get(claim).copied());
         found.map(AsRef::as_ref)
     }
 

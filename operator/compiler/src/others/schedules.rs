@@ -42,7 +42,12 @@ pub(super) fn check(input: &Input<'_>, report: &mut Report) {
         if referenced.contains(&key) {
             unsupported::judge_kind(subject, report);
         } else {
-            report.say(subject, "", Reason::NotReferenced, "nothing uses this schedule");
+            report.say(
+                subject,
+                "",
+                Reason::NotReferenced,
+                "nothing uses this schedule: name it in a scheduleRef, or delete it",
+            );
         }
     }
 }

@@ -1,6 +1,6 @@
 //! What is said of a resource.
 
-use posthouse_compiler::{ObjectKey, Severity};
+use posthouse_compiler::{ObjectKey, Severity, Standing};
 use posthouse_crds::{Kind, status::ObjectStatus};
 
 use super::{
@@ -172,6 +172,17 @@ fn what_is_refused_says_what_stays_in_force() {
 }
 
 #[test]
+fn a_rule_that_stays_without_its_login_says_that_its_mail_waits() {
+    let mut scene = programmed();
+    scene.compilation.standing.insert((Kind::RelayRule, ObjectKey::new("mail", "out")), Standing::Waits);
+    scene.settle();
+    let said = scene.conditions(Kind::RelayRule, "out");
+    assert!(said.contains("Programmed=False MailWaits") && said.contains("Ready=False MailWaits"), "{said}");
+    let message = scene.message(Kind::RelayRule, "out", "Programmed");
+    assert!(message.contains("waits until the rule is corrected"), "{message}");
+}
+
+#[test]
 fn a_part_goes_with_its_whole() {
     let mut scene = programmed();
     // The recipients are wrong: their domain stays as it was.
@@ -260,6 +271,37 @@ fn suspended_and_too_new_for_the_nodes_are_told() {
         said.ends_with("Programmed=False NodesTooOld, Ready=False NodesTooOld, Stalled=True NodesTooOld"),
         "{said}"
     );
+}
+
+/// The scene with a field more in the spec or the metadata of each resource.
+fn all_with(spec: &str, metadata: &str) -> String {
+    let all = ALL.replace("\nspec:\n", &format!("\nspec:\n  {spec}\n"));
+    let all = all.replace("\nspec: {", &format!("\nspec: {{{spec}, "));
+    all.replace("namespace: mail}", &format!("namespace: mail{metadata}}}"))
+}
+
+#[test]
+fn every_kind_can_be_suspended_and_says_so() {
+    let mut scene = Scene::of(&all_with("suspend: true", ""));
+    scene.applies(1).settle();
+    assert_eq!(scene.written.len(), Kind::ALL.len());
+    for (kind, key) in scene.written.keys() {
+        let said = scene.conditions(*kind, &key.name);
+        assert!(said.contains("Suspended=True Suspended"), "{kind}: {said}");
+    }
+}
+
+#[test]
+fn a_request_is_echoed_by_every_kind_that_there_is_something_to_do_for_at_once() {
+    let mut scene =
+        Scene::of(&all_with("suspend: false", ", annotations: {posthouse.dev/requested-at: now}"));
+    scene.after(std::time::Duration::ZERO).look();
+    scene.applies(1).settle();
+    for ((kind, key), status) in &mut scene.written.clone() {
+        // What runs by a schedule echoes it when it has run.
+        let expected = (!matches!(status, ObjectStatus::Run(_))).then_some("now");
+        assert_eq!(status.last_handled_request_mut().as_deref(), expected, "{kind} {key}");
+    }
 }
 
 #[test]

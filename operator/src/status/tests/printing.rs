@@ -26,6 +26,7 @@ fn shown() -> (Vec<Value>, Layout) {
         if one.kind == Kind::Pop3Account {
             object["status"]["lastRun"] =
                 serde_json::json!({"time": "2026-03-01T11:00:00Z", "result": "250 done", "messages": 3});
+            object["status"]["nextRun"] = "2026-03-04T15:00:00Z".into();
         }
         assert_eq!(form::parse(&form::render(&object)), Some(object.clone()));
         all.push(object);
@@ -46,10 +47,10 @@ fn each_kind_has_the_table_that_kubectl_would_print() {
          mail        more   example-com   True    Ready    3d2h\n",
         "NAMESPACE   NAME   GATEWAY   TIER   ORDER   HOST                READY   REASON   AGE\n\
          mail        out    edge             100     relay.example.net   True    Ready    3d2h\n",
-        "NAMESPACE   NAME      SERVER            LAST   RESULT     MESSAGES   READY   REASON           AGE\n\
-         mail        isp-box   pop.isp.example   3d3h   250 done   3          False   SecretNotFound   3d2h\n",
-        "NAMESPACE   NAME         SERVER               METHOD   LAST   RESULT   READY   REASON             AGE\n\
-         mail        backup-isp   backup.isp.example   Etrn                     False   ScheduleNotFound   3d2h\n",
+        "NAMESPACE   NAME      SERVER            LAST   RESULT     MESSAGES   NEXT                   READY   REASON           AGE\n\
+         mail        isp-box   pop.isp.example   3d3h   250 done   3          2026-03-04T15:00:00Z   False   SecretNotFound   3d2h\n",
+        "NAMESPACE   NAME         SERVER               METHOD   LAST   RESULT   NEXT   READY   REASON             AGE\n\
+         mail        backup-isp   backup.isp.example   Etrn                            False   ScheduleNotFound   3d2h\n",
         "NAMESPACE   NAME     ZONE            READY   REASON          AGE\n\
          mail        unused   Europe/Prague   True    NotReferenced   3d2h\n",
         "NAMESPACE   NAME        LOGIN       GATEWAY   READY   REASON           AGE\n\
@@ -63,7 +64,7 @@ fn each_kind_has_the_table_that_kubectl_would_print() {
     assert_eq!(
         table(Kind::MailSchedule, &[&all[6]], alone),
         "NAME                                ZONE            READY   REASON          AGE    MESSAGE\n\
-         mailschedule.posthouse.dev/unused   Europe/Prague   True    NotReferenced   3d2h   nothing uses this schedule\n"
+         mailschedule.posthouse.dev/unused   Europe/Prague   True    NotReferenced   3d2h   nothing uses this schedule: name it in a scheduleRef, or delete it\n"
     );
 }
 
