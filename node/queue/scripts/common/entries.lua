@@ -73,10 +73,10 @@ local function enter_held(e, reason)
   e.reason, e.sequence, e.since, e.token, e.owner = reason, add('sequence', 1), now, 0, NOBODY
   enter(e, HELD)
 end
--- The reason for which its queue holds it as it comes, 0 for Online: the newer of the mode it came with and the stored one.
+-- The reason for which its queue holds it as it comes, 0 for Online: by the mode it came with, unless newer ones were told.
 local function hold_of(e)
   local queue = queue_of(e.queue)
-  if queue.generation > e.generation then return queue.hold end
+  if queue.known == 1 and e.generation < counters().told then return queue.hold end
   return e.hold
 end
 local function enter_by_mode(e)

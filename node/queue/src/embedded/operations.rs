@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     accounting::{Accounting, Counts, EntrySummary, ListFilter, ListPage},
-    hold::{Claim, ClaimId, HoldReason, QueueMode, Release},
+    hold::{Claim, ClaimId, HoldReason, Release},
     jobs::{FactKind, Job, JobRun, LeasedJob},
     lease::{LeaseRequest, LeaseToken, Leased},
     message::NewMessage,
@@ -183,8 +183,18 @@ impl Store for EmbeddedStore {
         self.end_attempt(settlement, now).await
     }
 
-    async fn set_queue_modes(&self, modes: &[(QueueName, QueueMode)]) -> Result<(), StoreError> {
-        self.change(|inner| inner.state.plan_modes(modes)).await
+    async fn set_queue_modes(
+        &self,
+        generation: u64,
+        modes: &[(QueueName, Option<HoldReason>)],
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        self.step(Until::Synced, |inner| {
+            let (before, effects) = inner.state.plan_modes(generation, modes, now)?;
+            inner.commit(effects, &Blobs::default(), false)?;
+            Ok(before)
+        })
+        .await
     }
 
     async fn release(&self, release: &Release) -> Result<u64, StoreError> {

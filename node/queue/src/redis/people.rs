@@ -1,4 +1,4 @@
-//! Holds, releases and claims, and what people do and see: over the functions in the server. I/O.
+//! Modes, holds, releases and claims, and what people do and see: over the functions in the server. I/O.
 
 use posthouse_model::{EntryId, Incarnation, QueueName, Timestamp};
 use redis::{Cmd, Value};
@@ -14,6 +14,32 @@ use crate::{
     Accounting, Act, Acted, Claim, ClaimId, Counts, EntrySummary, HoldReason, ListFilter, ListPage, Release,
     ReleaseScope, StoreError,
 };
+
+/// The most modes in one call: bounds the function.
+const MAX_MODES: usize = 1_000;
+
+pub(super) async fn set_queue_modes(
+    store: &RedisStore,
+    generation: u64,
+    modes: &[(QueueName, Option<HoldReason>)],
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    if modes.len() > MAX_MODES {
+        return Err(StoreError::Refused(format!(
+            "{} queue modes in one call; the most are {MAX_MODES}",
+            modes.len()
+        )));
+    }
+    let numbers = store
+        .numbers(Function::SetQueueModes, now, |command| {
+            command.arg(wire::time(Timestamp(generation))).arg(RELEASES_KEPT).arg(modes.len());
+            for (queue, hold) in modes {
+                command.arg(&queue_hash(queue)[..]).arg(hold.map_or(0, HoldReason::number));
+            }
+        })
+        .await?;
+    numbers.first().copied().ok_or_else(|| reply::unexpected("set_queue_modes"))
+}
 
 pub(super) async fn release(store: &RedisStore, release: &Release) -> Result<u64, StoreError> {
     let Release { id, scope, reason, at } = release;

@@ -12,6 +12,7 @@ mod intake;
 mod lanes;
 mod leases;
 mod limits;
+mod modes;
 mod people;
 mod presence;
 mod release;
@@ -47,6 +48,7 @@ pub(crate) fn trials(store: &str, make: &MakeFixture) -> Vec<Trial> {
         lanes::sentences(),
         settle::sentences(),
         hold::sentences(),
+        modes::sentences(),
         release::sentences(),
         claims::sentences(),
         people::sentences(),

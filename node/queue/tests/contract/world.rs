@@ -157,8 +157,13 @@ impl World {
     /// Sets the queue's mode in the store, under a generation newer than any letter's.
     pub(crate) async fn mode(&mut self, queue: &str, hold: Option<HoldReason>) {
         let generation = 1_000 + self.name();
-        let mode = QueueMode { hold, generation };
-        self.store.set_queue_modes(&[(queue_name(queue), mode)]).await.unwrap();
+        self.tell(generation, &[(queue, hold)]).await;
+    }
+
+    /// Tells the modes of queues under this generation; answers the one that was told before.
+    pub(crate) async fn tell(&self, generation: u64, modes: &[(&str, Option<HoldReason>)]) -> u64 {
+        let modes: Vec<_> = modes.iter().map(|(queue, hold)| (queue_name(queue), *hold)).collect();
+        self.store.set_queue_modes(generation, &modes, self.now).await.unwrap()
     }
 
     pub(crate) fn request(&self, max: u32) -> LeaseRequest {

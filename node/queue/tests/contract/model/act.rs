@@ -2,13 +2,40 @@
 
 use posthouse_model::{EntryId, Incarnation, QueueName, Timestamp};
 use posthouse_queue::{
-    Act, Acted, Claim, ClaimId, Counts, EntrySummary, HoldReason, ListFilter, Release, ReleaseScope,
-    State as Standing, StoreError,
+    Act, Acted, Claim, ClaimId, Counts, EntrySummary, HoldReason, ListFilter, QueueMode, Release, ReleaseId,
+    ReleaseScope, State as Standing, StoreError,
 };
 
 use super::{Claimed, Item, Place, Recorded, State};
 
 impl State {
+    pub(crate) fn set_modes(
+        &mut self,
+        generation: u64,
+        modes: &[(QueueName, Option<HoldReason>)],
+        now: Timestamp,
+    ) -> u64 {
+        let before = self.told;
+        if generation < before {
+            return before;
+        }
+        self.told = generation;
+        for (queue, hold) in modes {
+            if self.modes.get(queue).map_or(0, |stored| stored.generation) >= generation {
+                continue;
+            }
+            self.modes.insert(queue.clone(), QueueMode { hold: *hold, generation });
+            for reason in HoldReason::OF_MODES.into_iter().filter(|reason| *hold != Some(*reason)) {
+                let (history, high_water) = (self.next_history(), self.sequence);
+                // Nobody can name it: it happens with its mode, once.
+                let id = ReleaseId([0xff; 16]);
+                let release = Release { id, scope: ReleaseScope::Queue(queue.clone()), reason, at: now };
+                self.releases.push(Recorded { release, high_water, history });
+            }
+        }
+        before
+    }
+
     pub(crate) fn release(&mut self, release: &Release) -> u64 {
         if self.releases.iter().any(|recorded| recorded.release.id == release.id) {
             return 0;
