@@ -9,7 +9,7 @@ use posthouse_model::{EntryId, Incarnation, MessageId, QueueName, ShardId, Times
 use tokio::sync::watch;
 
 use crate::{
-    accounting::{Accounting, Counts, EntrySummary, ListFilter, ListPage},
+    accounting::{Accounting, Counts, EntrySummary, ListFilter, ListPage, TotalsPage},
     hold::{Claim, ClaimId, HoldReason, Release},
     jobs::{FactKind, Job, JobRun, LeasedJob},
     lease::{LeaseRequest, LeaseToken, Leased},
@@ -258,6 +258,9 @@ pub trait Store: Send + Sync {
 
     /// Counts entries by state, of one queue or of all. `now` decides nothing but which releases are in force.
     async fn counts(&self, queue: Option<&QueueName>) -> Result<Counts, StoreError>;
+
+    /// What each queue that has mail has, from `from` (0: the beginning): looks at about `max` queues, and at none of their entries.
+    async fn queue_totals(&self, from: u64, max: u32) -> Result<TotalsPage, StoreError>;
 
     /// How many entries of a queue are held for a reason and not released: the counts of ETRN replies are due + deferred + active + this.
     async fn held(&self, queue: &QueueName, reason: HoldReason) -> Result<u64, StoreError>;

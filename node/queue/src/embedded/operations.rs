@@ -20,7 +20,7 @@ use super::{
     state::people::Listed,
 };
 use crate::{
-    accounting::{Accounting, Counts, EntrySummary, ListFilter, ListPage},
+    accounting::{Accounting, Counts, EntrySummary, ListFilter, ListPage, TotalsPage},
     hold::{Claim, ClaimId, HoldReason, Release},
     jobs::{FactKind, Job, JobRun, LeasedJob},
     lease::{LeaseRequest, LeaseToken, Leased},
@@ -246,6 +246,11 @@ impl Store for EmbeddedStore {
 
     async fn counts(&self, queue: Option<&QueueName>) -> Result<Counts, StoreError> {
         self.look(|inner| Ok(inner.state.counts(queue)))
+    }
+
+    async fn queue_totals(&self, from: u64, max: u32) -> Result<TotalsPage, StoreError> {
+        let (queues, next) = self.look(|inner| Ok(inner.state.totals(from, max.clamp(1, MAX_PAGE))))?;
+        Ok(TotalsPage { queues, next })
     }
 
     async fn held(&self, queue: &QueueName, reason: HoldReason) -> Result<u64, StoreError> {

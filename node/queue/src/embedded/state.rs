@@ -153,6 +153,8 @@ pub(crate) struct QueueSlot {
     pub(crate) deferred: u64,
     pub(crate) active: u64,
     pub(crate) reasons: [Held; HoldReason::ALL.len()],
+    /// Its deferred and held entries by their messages' ids, which begin with the time: the oldest first. Leased ones are not here.
+    pub(crate) waiting: BTreeSet<([u8; 16], Slot)>,
     pub(crate) claim: Option<ClaimId>,
 }
 

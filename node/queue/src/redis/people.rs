@@ -11,8 +11,8 @@ use super::{
     wire,
 };
 use crate::{
-    Accounting, Act, Acted, Claim, ClaimId, Counts, EntrySummary, HoldReason, ListFilter, ListPage, Release,
-    ReleaseScope, StoreError,
+    Accounting, Act, Acted, Claim, ClaimId, Counts, EntrySummary, HoldReason, ListFilter, ListPage,
+    QueueTotals, Release, ReleaseScope, StoreError, TotalsPage,
 };
 
 /// The most modes in one call: bounds the function.
@@ -140,6 +140,32 @@ pub(super) async fn counts(store: &RedisStore, queue: Option<&QueueName>) -> Res
         return Err(reply::unexpected("counts"));
     };
     Ok(Counts { incoming, due, deferred, held, active })
+}
+
+pub(super) async fn queue_totals(store: &RedisStore, from: u64, max: u32) -> Result<TotalsPage, StoreError> {
+    let reply = store
+        .call(Function::QueueTotals, Timestamp(0), |command| {
+            command.arg(from).arg(max.clamp(10, SCANNED_PER_CALL));
+        })
+        .await?;
+    let mut values = reply::array(reply)?.into_iter();
+    let next = reply::number(&reply::next(&mut values)?)?;
+    let mut queues = Vec::new();
+    while let Some(hash) = values.next() {
+        let hash = reply::octets(hash)?;
+        let name = reply::octets(reply::next(&mut values)?)?;
+        let mut number = || reply::number(&reply::next(&mut values)?);
+        let (incoming, due, deferred) = (number()?, number()?, number()?);
+        let (held, active) = (number()?, number()?);
+        let counts = Counts { incoming, due, deferred, held, active };
+        let oldest = reply::octets(reply::next(&mut values)?)?;
+        let oldest = wire::entry_id(&oldest).map(|id| Timestamp(id.message.time_ms()));
+        let queue = str::from_utf8(&name).ok().and_then(|name| QueueName::new(name).ok());
+        // Without its name, all that a queue has are records that cannot be read: those are listed one by one, for quarantine.
+        let queue = queue.filter(|queue| queue_hash(queue)[..] == hash[..]);
+        queues.extend(queue.map(|queue| QueueTotals { queue, counts, oldest }));
+    }
+    Ok(TotalsPage { queues, next: (next > 0).then_some(next) })
 }
 
 pub(super) async fn held(

@@ -18,7 +18,7 @@ use crate::{
     Accounting, Act, Acted, CHUNK_SIZE, Claim, ClaimId, Counts, Enqueued, EntrySummary, FactKind, Finding,
     HEARTBEAT_LIFE_MS, HoldReason, Job, JobRun, LeaseRequest, LeaseToken, Leased, LeasedJob, ListFilter,
     ListPage, NewMessage, ORPHAN_CHUNK_LIFE_MS, Pulse, Reaped, Release, Settled, Settlement, Store,
-    StoreError, Withdrawn,
+    StoreError, TotalsPage, Withdrawn,
 };
 
 #[async_trait]
@@ -305,6 +305,10 @@ impl Store for RedisStore {
 
     async fn counts(&self, queue: Option<&QueueName>) -> Result<Counts, StoreError> {
         people::counts(self, queue).await
+    }
+
+    async fn queue_totals(&self, from: u64, max: u32) -> Result<TotalsPage, StoreError> {
+        people::queue_totals(self, from, max).await
     }
 
     async fn held(&self, queue: &QueueName, reason: HoldReason) -> Result<u64, StoreError> {

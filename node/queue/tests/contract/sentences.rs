@@ -17,6 +17,7 @@ mod people;
 mod presence;
 mod release;
 mod settle;
+mod totals;
 
 /// A promise that can be tried on any store.
 pub(crate) struct Sentence {
@@ -52,6 +53,7 @@ pub(crate) fn trials(store: &str, make: &MakeFixture) -> Vec<Trial> {
         release::sentences(),
         claims::sentences(),
         people::sentences(),
+        totals::sentences(),
         presence::sentences(),
         limits::sentences(),
     ];

@@ -1,7 +1,7 @@
 //! The world of a sentence: a fresh store, a clock that only the test moves, letters, and short words for what nodes do.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -13,7 +13,8 @@ use posthouse_model::{EntryId, Incarnation, MessageId, QueueName, ReversePath, R
 use posthouse_queue::{
     BodyType, CHUNK_SIZE, Content, Counts, EntryRecipient, EntrySummary, Envelope, HoldReason, LaneSignal,
     LeaseRequest, LeaseToken, Leased, ListFilter, MessageMeta, NewContent, NewEntry, NewMessage, Origin,
-    Outcome, QueueMode, Release, ReleaseId, ReleaseScope, Remainder, Settled, Settlement, State, Store,
+    Outcome, QueueMode, QueueTotals, Release, ReleaseId, ReleaseScope, Remainder, Settled, Settlement, State,
+    Store,
 };
 
 /// A store that a test has for itself.
@@ -315,6 +316,21 @@ pub(crate) async fn reap_all(
         all.incarnations += reaped.incarnations;
         all.leases += reaped.leases;
         all.activated += reaped.activated;
+    }
+}
+
+/// Reads the totals of all queues, some at a time, by name.
+pub(crate) async fn all_totals(
+    store: &dyn Store,
+) -> Result<BTreeMap<QueueName, QueueTotals>, posthouse_queue::StoreError> {
+    let (mut all, mut from) = (BTreeMap::new(), 0);
+    loop {
+        let page = store.queue_totals(from, 2).await?;
+        all.extend(page.queues.into_iter().map(|totals| (totals.queue.clone(), totals)));
+        match page.next {
+            Some(next) => from = next,
+            None => return Ok(all),
+        }
     }
 }
 

@@ -9,7 +9,7 @@ use posthouse_queue::{
     Accounting, Act, Acted, Claim, ClaimId, Content, Counts, Enqueued, EntrySummary, FactKind, Finding,
     HEARTBEAT_LIFE_MS, HoldReason, Job, JobRun, LeaseRequest, LeaseToken, Leased, LeasedJob, ListFilter,
     ListPage, NewMessage, ORPHAN_CHUNK_LIFE_MS, Pulse, Reaped, Release, Settled, Settlement, Store,
-    StoreError, Withdrawn,
+    StoreError, TotalsPage, Withdrawn,
 };
 use tokio::sync::watch;
 
@@ -208,6 +208,13 @@ impl Store for Model {
 
     async fn counts(&self, queue: Option<&QueueName>) -> Result<Counts, StoreError> {
         Ok(self.state().counts(queue))
+    }
+
+    async fn queue_totals(&self, from: u64, max: u32) -> Result<TotalsPage, StoreError> {
+        let all = self.state().totals();
+        let (from, max) = (usize::try_from(from).unwrap(), max.max(1) as usize);
+        let next = (from + max < all.len()).then_some((from + max) as u64);
+        Ok(TotalsPage { queues: all.into_iter().skip(from).take(max).collect(), next })
     }
 
     async fn held(&self, queue: &QueueName, reason: HoldReason) -> Result<u64, StoreError> {
