@@ -12,10 +12,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::node::Node;
 
-/// Between two looks.
+/// Between two looks, at least.
 const EVERY: Duration = Duration::from_secs(5);
 
-/// No two nodes of a gateway keep in step: so much sooner or later, at most.
+/// No two nodes of a gateway keep in step: so much later, at most.
 const JITTER: Duration = Duration::from_secs(1);
 
 /// What was counted so lately need not be counted again.
@@ -56,7 +56,7 @@ pub async fn keep(node: Arc<Node>, channel: Channel, end: CancellationToken) {
                 tracing::debug!(event = "totals_not_counted", %error);
             }
         }
-        rest = EVERY.max(began.elapsed() * SHARE) - JITTER + rand::random_range(Duration::ZERO..2 * JITTER);
+        rest = EVERY.max(began.elapsed() * SHARE) + rand::random_range(Duration::ZERO..JITTER);
     }
 }
 

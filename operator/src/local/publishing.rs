@@ -247,7 +247,7 @@ impl Task {
                 self.say(Told::Totals(Arc::new(totals))).await;
             }
             Err(error) => {
-                tracing::debug!(gateway = %self.gateway, "what waits in the queues is not known: {error}")
+                tracing::debug!(gateway = %self.gateway, "what waits in the queues is not known: {error}");
             }
         }
     }

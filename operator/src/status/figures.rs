@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use posthouse_channel::{Totals, Waiting};
 use posthouse_compiler::ObjectKey;
-use posthouse_config::{MailDomain, UnknownRecipients};
+use posthouse_config::{LocalDelivery, MailDomain, UnknownRecipients};
 use posthouse_crds::status::QueueCounts;
 
 use super::{condition::whole_seconds, observation::Counted};
@@ -66,7 +66,7 @@ impl<'a> Figures<'a> {
 
 /// What waits in the domain's queues, which others may share; none where that is not known.
 fn waiting(domain: &MailDomain, totals: &Totals) -> Option<Waiting> {
-    let local = domain.local_delivery.as_ref().map(|local| local.queue());
+    let local = domain.local_delivery.as_ref().map(LocalDelivery::queue);
     let forward = match &domain.unknown_recipients {
         UnknownRecipients::Reject => None,
         UnknownRecipients::Forward(forward) => Some(&forward.queue),

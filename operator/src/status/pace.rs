@@ -107,7 +107,7 @@ mod tests {
 
     fn domains(gateway: &str, numbers: std::ops::Range<usize>) -> Vec<(ObjectKey, ResourceId)> {
         let one = |number| {
-            let domain = ObjectKey::new("mail", &format!("{gateway}-{number:02}"));
+            let domain = ObjectKey::new("mail", format!("{gateway}-{number:02}"));
             (ObjectKey::new("mail", gateway), (Kind::MailDomain, domain))
         };
         numbers.map(one).collect()

@@ -1,7 +1,9 @@
 //! What waits in a domain's queues, from the store to the status of its domain.
 
 use std::fs;
+use std::process::Command;
 
+use posthouse_tests::binaries::product;
 use posthouse_tests::gateway::{Gateway, Options};
 use posthouse_tests::manifests::{GATEWAY, Manifests};
 use posthouse_tests::sink::{Protocol, Sink, accept_all};
@@ -38,6 +40,8 @@ fn a_status_tells_what_waits_in_the_queues_of_its_domain(options: Options) {
     let said = until_queue(&mut gateway, |queue| queue["held"] == 2 && queue["deferred"] == 1);
     let oldest = said["oldestTime"].as_str().unwrap();
     assert!(oldest.starts_with("20") && oldest.ends_with('Z'), "{oldest}");
+    let row = table(&gateway);
+    assert_eq!(row[row.len() - 5..row.len() - 3], ["2", "1"], "{row:?}");
     gateway.queue(&["release", "--queue", "branch.test", "--reason", "on-request"]).unwrap();
     sink.letter(SOON).unwrap();
     sink.letter(SOON).unwrap();
@@ -64,6 +68,15 @@ fn branch(manifests: &Manifests, sink: &Sink) {
             ),
         )
         .unwrap();
+}
+
+/// What a person sees: the last line of the domain's table, in words.
+fn table(gateway: &Gateway) -> Vec<String> {
+    let mut command = Command::new(product("posthouse-operator").unwrap());
+    let output =
+        command.arg("status").arg("--state").arg(gateway.state()).args(["md", "branch"]).output().unwrap();
+    let table = String::from_utf8(output.stdout).unwrap();
+    table.lines().last().unwrap().split_whitespace().map(str::to_owned).collect()
 }
 
 fn until_queue(gateway: &mut Gateway, is_so: impl Fn(&Value) -> bool) -> Value {

@@ -150,7 +150,7 @@ fn figures_have_a_pace_and_conditions_do_not_wait_for_it() {
         scene.after(Duration::from_secs(1));
     }
     let expected: Vec<_> =
-        (0..20).map(|n| (Kind::MailDomain, ObjectKey::new("mail", &format!("d{n:02}")))).collect();
+        (0..20).map(|n| (Kind::MailDomain, ObjectKey::new("mail", format!("d{n:02}")))).collect();
     assert_eq!(written, expected);
     assert_eq!(scene.look(), (vec![], None));
 }
