@@ -21,3 +21,4 @@ pub mod readiness;
 pub mod received;
 pub mod run;
 pub mod stores;
+pub mod totals;
