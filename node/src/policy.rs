@@ -32,13 +32,23 @@ impl Policy {
     /// Makes a snapshot ready.
     pub fn new(assembled: &Assembled) -> Result<Self, BadCertificate> {
         let (snapshot, hash) = (Arc::clone(&assembled.snapshot), assembled.pointer.index);
-        let retry = &snapshot.gateway.queue.retry;
-        let retry = RetrySchedule {
-            intervals: retry.intervals.iter().map(|interval| span(*interval)).collect(),
-            expire_after: span(retry.expire_after),
-        };
+        let retry = RetrySchedule::of(&snapshot.gateway.queue.retry);
         let listeners_tls = tls::server::listeners(&snapshot)?;
         Ok(Self { router: Router::new(Arc::clone(&snapshot)), retry, listeners_tls, hash, snapshot })
+    }
+
+    /// A policy without TLS, for tests of what is decided by it.
+    #[cfg(test)]
+    pub(crate) fn of(snapshot: Snapshot) -> Self {
+        let snapshot = Arc::new(snapshot);
+        let retry = RetrySchedule::of(&snapshot.gateway.queue.retry);
+        Self {
+            router: Router::new(Arc::clone(&snapshot)),
+            retry,
+            listeners_tls: HashMap::new(),
+            hash: SnapshotHash::of(b"test"),
+            snapshot,
+        }
     }
 
     /// A listener, by its name.

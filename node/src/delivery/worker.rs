@@ -9,9 +9,10 @@ use tokio::time;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    conclude::{Found, conclude, give_back, own_words, rest, their_words},
+    conclude::{conclude, give_back, own_words, rest, their_words},
     connection::{Attempt, Connection, Trouble, Unreachable, lost},
     hop::{Hop, Job},
+    judge::Found,
     settler::Unsettled,
 };
 use crate::{events, node::Node, policy::Policy, presence::Life};
@@ -302,7 +303,7 @@ async fn settle_plain(node: &Node, job: &Job, settlement: Settlement) {
 
 fn found(delivery: &Delivery, host: &str, now: Timestamp) -> Found {
     match delivery {
-        Delivery::Accepted { reply, dsn: _ } => Found::Taken(their_words(now, reply, host)),
+        Delivery::Accepted { reply, dsn } => Found::Taken { said: their_words(now, reply, host), dsn: *dsn },
         Delivery::Refused(refusal) if refusal.is_permanent() => Found::Permanent(said(refusal, host, now)),
         Delivery::Refused(refusal) => Found::Transient(transient(said(refusal, host, now))),
         Delivery::Lost(loss) => Found::Transient(own_words(
