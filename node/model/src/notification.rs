@@ -212,6 +212,25 @@ impl OriginalRecipient {
         self.0.is_ascii()
     }
 
+    /// The same for a session without SMTPUTF8 (RFC 6533 §3): characters beyond ASCII as `\x{F6}`; none if that is longer than 500 octets.
+    #[must_use]
+    pub fn to_ascii(&self) -> Option<Cow<'_, Self>> {
+        use fmt::Write as _;
+
+        if self.is_ascii() {
+            return Some(Cow::Borrowed(self));
+        }
+        let mut text = String::with_capacity(self.0.len() * 2);
+        for c in self.0.chars() {
+            if c.is_ascii() {
+                text.push(c);
+            } else {
+                let _ = write!(text, "\\x{{{:X}}}", u32::from(c)); // a String takes everything
+            }
+        }
+        (text.len() <= ORCPT_LENGTH).then(|| Cow::Owned(Self(text.into())))
+    }
+
     /// The address type, as it was given: `rfc822`, `utf-8`.
     #[must_use]
     pub fn address_type(&self) -> &str {
@@ -398,6 +417,14 @@ mod tests {
         ] {
             assert!(bad.parse::<OriginalRecipient>().is_err(), "{bad}");
         }
+        let unitext: OriginalRecipient = "UTF-8;jörg@example.com".parse().unwrap();
+        let in_ascii = unitext.to_ascii().unwrap();
+        assert_eq!(
+            (in_ascii.as_str(), in_ascii.address()),
+            ("UTF-8;j\\x{F6}rg@example.com", unitext.address())
+        );
+        let long: OriginalRecipient = format!("utf-8;{}", "ö".repeat(200)).parse().unwrap();
+        assert_eq!(long.to_ascii(), None);
         let of = OriginalRecipient::of(&"a+b=c@d".parse().unwrap()).unwrap();
         assert_eq!((of.as_str(), of.address().as_str()), ("rfc822;a+2Bb+3Dc@d", "a+b=c@d"));
     }

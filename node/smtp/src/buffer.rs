@@ -1,15 +1,24 @@
 //! The two bounded buffers of a session: what came in and is not yet understood, what is to go out and is not yet written.
 
-use std::{fmt::Write as _, ops::Range};
+use std::{
+    fmt::{self, Write as _},
+    ops::Range,
+};
 
 use posthouse_model::Reply;
 
 /// Octets that came in. Never holds more than it was told to: what does not fit stays in the socket, which is the back-pressure.
-#[derive(Debug)]
 pub(crate) struct Input {
     buffer: Vec<u8>,
     head: usize,
     tail: usize,
+}
+
+impl fmt::Debug for Input {
+    /// What came in may be a password, or repeat one: nothing of it is shown.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Input").field("unread", &(self.tail - self.head)).finish_non_exhaustive()
+    }
 }
 
 impl Input {
@@ -96,13 +105,22 @@ impl Input {
     }
 }
 
-/// Octets to write.
-#[derive(Debug, Default)]
+/// Octets to write. There are secrets among them: `Debug` shows none.
+#[derive(Default)]
 pub(crate) struct Output {
     buffer: Vec<u8>,
     head: usize,
     /// All that was ever written, to know which commands have left.
     written: u64,
+}
+
+impl fmt::Debug for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Output")
+            .field("unwritten", &self.len())
+            .field("written", &self.written)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A reply line on the wire with its CRLF (RFC 5321 §4.5.3.1.5).

@@ -4,7 +4,8 @@
 //! No I/O, no clock. The driver's loop:
 //!
 //! ```
-//! use posthouse_smtp::client::{Event, Session, Settings, Transaction};
+//! use posthouse_model::Mailbox;
+//! use posthouse_smtp::client::{Event, Recipient, Session, Settings, Transaction};
 //!
 //! # fn drive(mut from_network: impl Iterator<Item = Vec<u8>>, to_network: &mut Vec<u8>, transaction: Transaction) {
 //! let mut session = Session::new(Settings::smtp("mail.example.com".parse().unwrap()));
@@ -22,9 +23,11 @@
 //!                 for piece in [b"Subject: hi\r\n".as_slice(), b"\r\n.\r\n"] {
 //!                     session.content(piece); // the node writes `output()` out after each piece, and looks for events: a reply may come early
 //!                 }
+//!                 // For binary content: write and read while `session.is_held()`, before each piece and before the end.
 //!                 // Before the final dot: is the lease still good?
 //!                 session.finish_content();
 //!             }
+//!             Event::StartTls => unreachable!("these settings never ask for it"), // else: handshake, then `session.upgraded()`
 //!             Event::Finished(deliveries) => assert_eq!(deliveries.len(), 1), // one per recipient, in order
 //!             Event::Closed(_) => {}
 //!         }
@@ -40,39 +43,55 @@
 //!     }
 //! }
 //! # }
-//! # let transaction = Transaction::new("<>".parse().unwrap(), vec!["b@example.net".parse().unwrap()], 15);
+//! # let transaction = Transaction::new("<>".parse().unwrap(), vec![Recipient::from("b@example.net".parse::<Mailbox>().unwrap())], 15);
 //! # let mut out = Vec::new();
 //! # let replies = ["220 a\r\n", "250 a\r\n", "250 ok\r\n", "250 ok\r\n", "354 go\r\n", "250 ok\r\n", "221 bye\r\n"];
 //! # drive(replies.iter().map(|r| r.as_bytes().to_vec()), &mut out, transaction);
 //! # assert!(String::from_utf8(out).unwrap().ends_with("DATA\r\nSubject: hi\r\n\r\n..\r\n.\r\nQUIT\r\n"));
 //! ```
 
+mod authentication;
+mod budget;
+mod chunks;
 mod content;
 mod envelope;
 mod event;
 mod extensions;
 mod flight;
 mod hello;
+mod limits;
+mod plan;
+mod refusals;
 mod replies;
 mod settings;
+mod starttls;
 mod state;
 #[cfg(test)]
 mod tests;
+mod transaction;
 
 use std::mem;
 
-use posthouse_model::{Reply, ReplyCode};
+use posthouse_model::{Reply, ReplyCode, Severity};
 
-pub use self::{
-    event::{Cause, Closed, Delivery, Event, Loss, Origin, ProtocolError, Refusal, Stage, Wait},
-    extensions::{Extensions, SizeLimit},
-    flight::Transaction,
-    settings::{EightBit, Protocol, Settings},
-};
 use self::{
+    chunks::Chunks,
     flight::Flight,
     replies::ReplyReader,
     state::{Core, Expected, Ready, State},
+};
+pub use posthouse_sasl::{
+    CredentialsError, Mechanism,
+    client::{Method, NONCE_LENGTH},
+};
+
+pub use self::{
+    authentication::Authentication,
+    event::{Cause, Closed, Delivery, Event, Loss, Origin, ProtocolError, Refusal, Stage, Wait},
+    extensions::{Extensions, SizeLimit},
+    limits::Limits,
+    settings::{EightBit, Protocol, Settings, StartTls},
+    transaction::{Body, Recipient, Transaction, Utf8},
 };
 use crate::buffer::Input;
 
@@ -123,6 +142,8 @@ impl Session {
     }
 
     /// The next thing that the driver must know or do; none until there is more input.
+    ///
+    /// It takes no time but once: where SCRAM hashes the password as often as the peer asks, some tenths of a second at most.
     pub fn next_event(&mut self) -> Option<Event> {
         loop {
             if let Some(event) = self.core.events.pop_front() {
@@ -145,8 +166,18 @@ impl Session {
         self.core.output.written(length);
     }
 
-    /// Starts a transaction; [`Event::Ready`] allows it. A message that the peer cannot take is refused without sending anything. On a session
-    /// that is not ready (the peer may have gone since) all recipients are lost at once.
+    /// The connection is encrypted now, as [`Event::StartTls`] asked: from here on all octets are those inside TLS.
+    pub fn upgraded(&mut self) {
+        self.hear(); // what came in clear since then ends the session
+        self.state = match mem::take(&mut self.state) {
+            State::Handshake(handshake) => handshake.done(&mut self.core),
+            other => other,
+        };
+    }
+
+    /// Starts a transaction; [`Event::Ready`] allows it. A message, or a recipient, that the peer cannot take is refused without asking; recipients
+    /// above what it takes at once are [`Delivery::NotTried`]. On a session that is not ready (the peer may have gone since) all recipients are lost
+    /// at once.
     pub fn begin(&mut self, transaction: Transaction) {
         self.hear(); // the peer may have said 421 meanwhile
         let mut flight = Flight::new(transaction);
@@ -170,25 +201,35 @@ impl Session {
     /// Lets the content begin; [`Event::ContentDue`] asks for it. Call it only while the lease is good: from here on an attempt may be a duplicate.
     pub fn begin_content(&mut self) {
         self.state = match mem::take(&mut self.state) {
-            State::ContentDue(due) => State::Sending(due.begin()),
+            State::ContentDue(due) => due.begin(),
             other => other,
         };
     }
 
-    /// Sends the next piece of content, as it is stored: dots are stuffed here. Nothing happens if the peer has ended the transaction by now: the
-    /// next event says so.
+    /// Sends the next piece of content, as it is stored: dots are stuffed here, or it becomes a chunk ([`Body::Binary`]). Nothing happens if the peer
+    /// has ended the transaction by now: the next event says so. Not while it [is held](Self::is_held).
     pub fn content(&mut self, piece: &[u8]) {
         self.hear();
-        if let State::Sending(sending) = &mut self.state {
-            sending.content(&mut self.core, piece);
+        match &mut self.state {
+            State::Sending(sending) => sending.content(&mut self.core, piece),
+            State::Chunks(_) => Chunks::content(&mut self.core, piece),
+            _ => {}
         }
     }
 
-    /// Sends the final dot. Call it only while the lease is good: from here on the peer may deliver.
+    /// Whether the peer must answer chunks before the next piece of content, or its end: write, and read for at most as long as
+    /// [`wait`](Self::wait) says, until it is not so. Never where the content goes by DATA.
+    pub fn is_held(&mut self) -> bool {
+        self.hear();
+        matches!(self.state, State::Chunks(_)) && Chunks::is_held(&self.core)
+    }
+
+    /// Sends the final dot, or the last chunk. Call it only while the lease is good: from here on the peer may deliver.
     pub fn finish_content(&mut self) {
         self.hear();
         self.state = match mem::take(&mut self.state) {
             State::Sending(sending) => State::Final(sending.finish(&mut self.core)),
+            State::Chunks(chunks) => State::Final(chunks.finish(&mut self.core)),
             other => other,
         };
     }
@@ -200,6 +241,8 @@ impl Session {
             State::Envelope(envelope) => envelope.into_flight(),
             State::ContentDue(due) => due.into_flight(),
             State::Sending(sending) => sending.into_flight(),
+            State::Chunks(chunks) => chunks.into_flight(),
+            State::Spoiled(spoiled) => spoiled.into_flight(),
             other => {
                 self.state = other;
                 return;
@@ -250,6 +293,13 @@ impl Session {
         matches!(self.state, State::Closed)
     }
 
+    /// Whether the peer takes no other transaction in this session, by its limits (RFC 9422). Such a session says QUIT by itself instead of
+    /// [`Event::Ready`].
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.core.budget.is_spent(&self.core.extensions.limits)
+    }
+
     /// Whether a transaction may begin.
     #[must_use]
     pub fn is_ready(&self) -> bool {
@@ -260,14 +310,29 @@ impl Session {
     #[must_use]
     pub fn wait(&self) -> Wait {
         match (&self.state, self.core.expected.front()) {
-            (State::Ready(_) | State::ContentDue(_) | State::Closed, _) => Wait::Nothing,
+            (State::Handshake(_) | State::Ready(_) | State::ContentDue(_) | State::Closed, _) => {
+                Wait::Nothing
+            }
             (State::Sending(_), _) => Wait::ContentBlock,
+            (State::Chunks(_), _) if !Chunks::is_held(&self.core) => Wait::ContentBlock,
             (_, Some((expected, _))) => expected.wait(),
             (_, None) => Wait::Nothing,
         }
     }
 
-    /// What the peer offered in answer to EHLO or LHLO; nothing before that, or after HELO.
+    /// Whether the connection is encrypted, from the start or by STARTTLS.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.core.encrypted
+    }
+
+    /// By which mechanism this side has authenticated, if it has.
+    #[must_use]
+    pub fn authenticated_by(&self) -> Option<Mechanism> {
+        self.core.authenticated_by
+    }
+
+    /// What the peer offered in answer to EHLO or LHLO, inside TLS if there is TLS; nothing before that, or after HELO.
     #[must_use]
     pub fn extensions(&self) -> &Extensions {
         &self.core.extensions
@@ -284,6 +349,15 @@ impl Session {
             self.input.clear();
             return false;
         }
+        if let State::Handshake(handshake) = &mut self.state {
+            if !self.input.is_empty() {
+                self.lose(Cause::Protocol(ProtocolError::ClearAfterStartTls));
+                return true;
+            }
+            let news = handshake.announce();
+            self.core.events.extend(news.then_some(Event::StartTls));
+            return news;
+        }
         match self.reader.read(&mut self.input) {
             Ok(Some(reply)) => self.reply(reply),
             Ok(None) => return false,
@@ -293,10 +367,17 @@ impl Session {
     }
 
     fn reply(&mut self, reply: Reply) {
+        let reply = match &self.state {
+            _ if reply.severity() == Severity::Intermediate => reply, // a challenge: it is told to nobody
+            State::Authenticating(authenticating) => authenticating.redact(reply),
+            State::Cancelling(cancelling) => cancelling.redact(reply),
+            _ => reply,
+        };
         let expected = match self.core.expected.front() {
             // A reply to what was not even written is not a reply to it: the peer is out of step, or somebody else talks.
             Some((_, position)) if *position > self.core.output.written_position() => {
-                if matches!(self.state, State::Final(_)) && !reply.is_positive() {
+                let in_content = matches!(self.state, State::Chunks(_) | State::Spoiled(_) | State::Final(_));
+                if in_content && !reply.is_positive() {
                     // The peer has refused the content before it has seen its end: no different from a reply in the middle of it.
                     return self.unexpected(reply, None);
                 }
@@ -314,7 +395,12 @@ impl Session {
         let result = match mem::take(&mut self.state) {
             State::Greeting(greeting) => greeting.reply(core, reply),
             State::Hello(hello) => hello.reply(core, reply),
+            State::StartTls(asked) => asked.reply(core, &reply),
+            State::Authenticating(authenticating) => authenticating.reply(core, reply),
+            State::Cancelling(cancelling) => Err(cancelling.reply(core, &reply)),
             State::Envelope(envelope) => envelope.reply(core, expected, reply),
+            State::Chunks(chunks) => chunks.reply(core, reply),
+            State::Spoiled(spoiled) => Ok(spoiled.reply(core)),
             State::Final(last) => last.reply(core, expected, reply),
             State::Quitting(_) => Err(Closed::Quit),
             other => Ok(other),
@@ -364,12 +450,23 @@ impl Session {
 
 impl Ready {
     fn begin(self, core: &mut Core, mut flight: Flight) -> State {
-        if let Some(refusal) = flight.refused_locally(core) {
+        if let Err(refusal) = flight.prepare(core) {
             flight.settle_rest(&Delivery::Refused(refusal));
+        }
+        if flight.next_open(0).is_none() {
             core.finish(flight);
-            core.events.push_back(Event::Ready);
-            return State::Ready(self);
+            return Self::announce(core, self.reset_due);
         }
         self.send(core, flight)
+    }
+}
+
+impl Closed {
+    /// The peer has broken the protocol in the middle of a transaction, which ends with that.
+    fn broken(core: &mut Core, mut flight: Flight, stage: Stage, error: ProtocolError) -> Self {
+        let loss = Loss { stage, cause: Cause::Protocol(error), final_dot_sent: stage == Stage::FinalDot };
+        flight.settle_rest(&Delivery::Lost(loss));
+        core.finish(flight);
+        Self::Lost(loss)
     }
 }

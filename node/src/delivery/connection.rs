@@ -3,8 +3,8 @@
 use std::{io, net::SocketAddr, time::Duration};
 
 use posthouse_model::{Domain, HostPort, NextHop, Reply, Transport};
-use posthouse_queue::Content;
-use posthouse_smtp::client::{Cause, Closed, Delivery, Event, Session, Settings, Stage, Transaction};
+use posthouse_queue::{BodyType, Content};
+use posthouse_smtp::client::{Body, Cause, Closed, Delivery, Event, Session, Settings, Stage, Transaction};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpStream, lookup_host},
@@ -146,12 +146,16 @@ impl Connection {
     /// Sends one message. The node counts an attempt in doubt once the first octet of content is sent; `doubted` is told.
     pub async fn deliver(&mut self, node: &Node, job: &Job, doubted: &mut bool) -> Attempt {
         let leased = &job.leased;
-        let recipients = leased.entry.recipients.iter().map(|recipient| recipient.address.clone()).collect();
+        let recipients = leased.entry.recipients.iter();
+        let recipients = recipients.map(|recipient| recipient.address.clone().into()).collect();
         let message = &leased.message;
-        let eight_bit = message.envelope.body != posthouse_queue::BodyType::SevenBit;
+        let body = match message.envelope.body {
+            BodyType::SevenBit => Body::SevenBit,
+            BodyType::EightBitMime => Body::EightBit,
+            BodyType::BinaryMime => Body::Binary,
+        };
         let reverse_path = message.envelope.reverse_path.clone();
-        self.session
-            .begin(Transaction::new(reverse_path, recipients, message.size).with_eight_bit(eight_bit));
+        self.session.begin(Transaction::new(reverse_path, recipients, message.size).with_body(body));
         loop {
             match self.advance().await {
                 Event::ContentDue => {
@@ -166,7 +170,7 @@ impl Connection {
                     return if untouched { Attempt::Stale } else { Attempt::Done(deliveries) };
                 }
                 Event::Closed(_) => return Attempt::Stale, // the outcome of a transaction comes before: there was none
-                Event::Ready => {}
+                Event::Ready | Event::StartTls => {}       // these settings ask for no TLS
             }
         }
     }
@@ -304,6 +308,8 @@ pub fn lost(cause: Cause, stage: Stage) -> String {
     let stage = match stage {
         Stage::Greeting => "before the greeting",
         Stage::Hello => "in reply to EHLO",
+        Stage::StartTls => "in reply to STARTTLS",
+        Stage::Authentication => "in reply to AUTH",
         Stage::Idle => "between two messages",
         Stage::Mail => "in reply to MAIL",
         Stage::Rcpt => "in reply to RCPT",

@@ -302,7 +302,7 @@ async fn settle_plain(node: &Node, job: &Job, settlement: Settlement) {
 
 fn found(delivery: &Delivery, host: &str, now: Timestamp) -> Found {
     match delivery {
-        Delivery::Accepted(reply) => Found::Taken(their_words(now, reply, host)),
+        Delivery::Accepted { reply, dsn: _ } => Found::Taken(their_words(now, reply, host)),
         Delivery::Refused(refusal) if refusal.is_permanent() => Found::Permanent(said(refusal, host, now)),
         Delivery::Refused(refusal) => Found::Transient(transient(said(refusal, host, now))),
         Delivery::Lost(loss) => Found::Transient(own_words(
@@ -314,6 +314,12 @@ fn found(delivery: &Delivery, host: &str, now: Timestamp) -> Found {
         Delivery::Aborted => {
             Found::Transient(own_words(now, EnhancedStatus::transient(3, 0), "given up before its end", host))
         }
+        Delivery::NotTried => Found::Transient(own_words(
+            now,
+            EnhancedStatus::transient(5, 3),
+            "it takes no more recipients at once",
+            host,
+        )),
     }
 }
 
@@ -368,6 +374,6 @@ fn ends_connection(delivery: &Delivery) -> bool {
         Delivery::Refused(refusal) => {
             refusal.stage == Stage::Greeting || refusal.reply.code().number() == 421
         }
-        Delivery::Accepted(_) => false,
+        Delivery::Accepted { .. } | Delivery::NotTried => false,
     }
 }

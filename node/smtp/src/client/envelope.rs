@@ -3,7 +3,7 @@
 use posthouse_model::{Reply, Severity};
 
 use super::{
-    Cause, Closed, Delivery, Loss, Origin, Protocol, ProtocolError, Refusal, Stage,
+    Closed, Delivery, Origin, Protocol, ProtocolError, Refusal, Stage,
     content::{ContentDue, Final},
     flight::Flight,
     state::{Core, Expected, Ready, State},
@@ -51,6 +51,10 @@ impl Envelope {
             self.say_next(core);
         }
         if core.expected.is_empty() {
+            if self.flight.plan.chunks && self.flight.next_open(0).is_some() {
+                // RFC 3030 §2: no command comes before the first chunk, and that only when all replies are in.
+                return ContentDue::announce(core, self.flight);
+            }
             let reset_due = self.open;
             core.finish(self.flight);
             return Ready::announce(core, reset_due);
@@ -65,21 +69,15 @@ impl Envelope {
                 Next::Mail
             }
             Next::Mail => {
-                let command = self.mail(core);
+                let command = self.flight.plan.mail(&self.flight.transaction, &core.extensions);
                 core.command(&command, Expected::Mail);
+                core.budget.mail_said();
                 Next::Rcpt(0)
             }
-            Next::Rcpt(place) => match self.flight.transaction.recipients.get(place) {
-                Some(recipient) => {
-                    let command = format!("RCPT TO:<{recipient}>\r\n");
-                    core.command(&command, Expected::Rcpt(place));
-                    Next::Rcpt(place + 1)
-                }
-                None => Next::Data,
-            },
+            Next::Rcpt(from) => self.say_rcpt(core, from),
             Next::Data => {
                 // Recipients without an outcome are accepted ones, or ones whose reply is still on its way.
-                if self.flight.open().next().is_some() {
+                if !self.flight.plan.chunks && self.flight.next_open(0).is_some() {
                     core.command("DATA\r\n", Expected::Data);
                 }
                 Next::Nothing
@@ -88,14 +86,17 @@ impl Envelope {
         };
     }
 
-    fn mail(&self, core: &Core) -> String {
-        let transaction = &self.flight.transaction;
-        // RFC 1870 §5
-        let size = core.extensions.size.map(|_| format!(" SIZE={}", transaction.size)).unwrap_or_default();
-        // RFC 6152 §2: only what was offered, and only where it is needed
-        let body =
-            if transaction.eight_bit && core.extensions.eight_bit_mime { " BODY=8BITMIME" } else { "" };
-        format!("MAIL FROM:{}{size}{body}\r\n", transaction.reverse_path)
+    /// Names the next recipient that has no outcome yet: some were settled before the first command.
+    fn say_rcpt(&self, core: &mut Core, from: usize) -> Next {
+        let place = self.flight.next_open(from);
+        let Some((place, recipient)) =
+            place.and_then(|place| Some((place, self.flight.transaction.recipients.get(place)?)))
+        else {
+            return Next::Data;
+        };
+        let command = self.flight.plan.rcpt(recipient);
+        core.command(&command, Expected::Rcpt(place));
+        Next::Rcpt(place + 1)
     }
 
     pub(super) fn reply(
@@ -117,7 +118,7 @@ impl Envelope {
             Expected::Data => return self.data_reply(core, reply),
             Expected::Reset if !positive => {
                 // A peer that does not even take RSET is in no state to send to.
-                return Err(self.lost(core, Stage::Idle));
+                return Err(Closed::broken(core, self.flight, Stage::Idle, ProtocolError::UnexpectedReply));
             }
             _ => {}
         }
@@ -126,29 +127,23 @@ impl Envelope {
 
     fn data_reply(mut self, core: &mut Core, reply: Reply) -> Result<State, Closed> {
         match reply.severity() {
-            Severity::Intermediate if self.flight.open().next().is_some() => {
-                Ok(State::ContentDue(ContentDue::announce(core, self.flight)))
+            Severity::Intermediate if self.flight.next_open(0).is_some() => {
+                Ok(ContentDue::announce(core, self.flight))
             }
             // RFC 2033 §4.2: an LMTP peer must not say 354 without a recipient, and would owe no reply to the dot.
             Severity::Intermediate if core.settings.protocol == Protocol::Lmtp => {
-                Err(self.lost(core, Stage::Data))
+                Err(Closed::broken(core, self.flight, Stage::Data, ProtocolError::UnexpectedReply))
             }
             // RFC 2920 §3.1: 354 without a recipient: nothing but the dot is sent, and its reply means nothing.
             Severity::Intermediate => Ok(State::Final(Final::of_nothing(core, self.flight))),
-            Severity::Completed => Err(self.lost(core, Stage::Data)),
+            Severity::Completed => {
+                Err(Closed::broken(core, self.flight, Stage::Data, ProtocolError::UnexpectedReply))
+            }
             Severity::Transient | Severity::Permanent => {
                 self.flight.settle_rest(&refused(Stage::Data, reply));
                 Ok(self.proceed(core))
             }
         }
-    }
-
-    fn lost(mut self, core: &mut Core, stage: Stage) -> Closed {
-        let cause = Cause::Protocol(ProtocolError::UnexpectedReply);
-        let loss = Loss { stage, cause, final_dot_sent: false };
-        self.flight.settle_rest(&Delivery::Lost(loss));
-        core.finish(self.flight);
-        Closed::Lost(loss)
     }
 }
 

@@ -7,9 +7,12 @@ use posthouse_model::{EnhancedStatus, Reply, ReplyCode, Severity};
 /// What the driver must know or do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
+    /// The peer waits for the handshake of TLS, and everything was written: make it on the connection, then call
+    /// [`upgraded`](super::Session::upgraded). If it fails, drop the connection: what the session learned in clear is worth nothing.
+    StartTls,
     /// The next transaction may [`begin`](super::Session::begin), or the session [`quit`](super::Session::quit); said once each time it becomes so.
     Ready,
-    /// The peer waits for the content, and at least one recipient was accepted: check the lease, then
+    /// The peer is ready for the content, and at least one recipient was accepted: check the lease, then
     /// [`begin_content`](super::Session::begin_content) or [`abort`](super::Session::abort).
     ContentDue,
     /// The transaction is over: one delivery per recipient, in the order of the transaction.
@@ -21,14 +24,23 @@ pub enum Event {
 /// What became of one recipient.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Delivery {
-    /// The peer took the responsibility, by this reply.
-    Accepted(Reply),
+    /// The peer took the responsibility.
+    Accepted {
+        /// By this reply.
+        reply: Reply,
+        /// It knows DSN, so it has also taken over what the sender asked to be told (RFC 3461 §5.2.1). If not, and the sender asked for SUCCESS, a
+        /// "relayed" DSN is due from this side (§5.2.2 (b)).
+        dsn: bool,
+    },
     /// The peer, or this side without asking the peer, said no.
     Refused(Refusal),
     /// The connection ended before there was an outcome.
     Lost(Loss),
     /// The driver gave up before the final dot.
     Aborted,
+    /// The recipient was not named to the peer, which takes no more of them at once (RFC 9422): send to it in another transaction. That is no failed
+    /// attempt. If it is so for all recipients, the session has ended, and a new one takes them.
+    NotTried,
 }
 
 /// A refusal.
@@ -72,7 +84,7 @@ pub struct Loss {
     pub stage: Stage,
     /// Why it ended.
     pub cause: Cause,
-    /// The final dot was on its way: the peer may have delivered, and another attempt may be a duplicate (RFC 5321 §4.5.4.1).
+    /// The final dot, or the last chunk, was on its way: the peer may have delivered, and another attempt may be a duplicate (RFC 5321 §4.5.4.1).
     pub final_dot_sent: bool,
 }
 
@@ -102,6 +114,9 @@ pub enum ProtocolError {
     /// A reply came before its command was written.
     #[error("a reply before its command")]
     EarlyReply,
+    /// Octets in clear came behind the peer's go-ahead for TLS (RFC 3207 §4.2): somebody may want them to be taken for the peer's encrypted words.
+    #[error("octets in clear behind the reply to STARTTLS")]
+    ClearAfterStartTls,
 }
 
 /// Where in a session something happened.
@@ -111,6 +126,10 @@ pub enum Stage {
     Greeting,
     /// EHLO, HELO or LHLO.
     Hello,
+    /// STARTTLS, and the handshake.
+    StartTls,
+    /// AUTH and its exchange.
+    Authentication,
     /// Between two transactions, RSET, QUIT.
     Idle,
     /// MAIL.
@@ -119,9 +138,9 @@ pub enum Stage {
     Rcpt,
     /// DATA.
     Data,
-    /// The content, before the final dot.
+    /// The content, before the final dot or the last chunk.
     Content,
-    /// After the final dot.
+    /// After the final dot or the last chunk.
     FinalDot,
 }
 
@@ -130,7 +149,8 @@ pub enum Stage {
 pub enum Closed {
     /// By QUIT.
     Quit,
-    /// The peer wants no (more) mail now: its greeting, its answer to EHLO, or 421 at any point.
+    /// The peer wants no (more) mail now: its greeting, its answer to EHLO or AUTH, or 421 at any point. Or it gets none from this side, for it
+    /// lacks what is required here.
     Refused(Refusal),
     /// The connection ended early.
     Lost(Loss),
@@ -145,6 +165,10 @@ pub enum Wait {
     Greeting,
     /// The reply to EHLO, HELO or LHLO.
     Hello,
+    /// The reply to STARTTLS.
+    StartTls,
+    /// The reply to AUTH or to a response.
+    Authentication,
     /// The reply to RSET.
     Reset,
     /// The reply to MAIL.
@@ -155,6 +179,8 @@ pub enum Wait {
     Data,
     /// That the peer takes the next piece of content: the timer of each write.
     ContentBlock,
+    /// The reply to a chunk (RFC 3030 §2).
+    Chunk,
     /// The reply to the content.
     FinalDot,
     /// The reply to QUIT.
@@ -172,7 +198,7 @@ impl Wait {
             Self::Greeting     // RFC 5321 §4.5.3.2.1
             | Self::Mail       // RFC 5321 §4.5.3.2.2
             | Self::Rcpt       // RFC 5321 §4.5.3.2.3
-            | Self::Hello | Self::Reset => Some(Duration::from_mins(5)), // not named there; like MAIL
+            | Self::Hello | Self::StartTls | Self::Authentication | Self::Reset | Self::Chunk => Some(Duration::from_mins(5)), // not named there; like MAIL
             Self::Data => Some(Duration::from_mins(2)),         // RFC 5321 §4.5.3.2.4
             Self::ContentBlock => Some(Duration::from_mins(3)), // RFC 5321 §4.5.3.2.5
             Self::FinalDot => Some(Duration::from_mins(10)),    // RFC 5321 §4.5.3.2.6

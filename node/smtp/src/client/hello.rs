@@ -3,8 +3,8 @@
 use posthouse_model::{Reply, ReplyCode, Severity};
 
 use super::{
-    Closed, Extensions, Origin, Protocol, Refusal, Stage,
-    state::{Core, Expected, Ready, State},
+    Closed, Extensions, Origin, Protocol, Refusal, Stage, starttls,
+    state::{Core, Expected, State},
 };
 
 /// The peer's greeting is awaited.
@@ -23,10 +23,7 @@ impl Greeting {
         if reply.severity() != Severity::Completed {
             return Err(refused(core, Stage::Greeting, reply));
         }
-        Ok(match core.settings.protocol {
-            Protocol::Smtp => Hello::say(core, Said::Ehlo),
-            Protocol::Lmtp => Hello::say(core, Said::Lhlo),
-        })
+        Ok(Hello::first(core))
     }
 }
 
@@ -45,13 +42,22 @@ pub(super) struct Hello {
 }
 
 impl Hello {
+    /// Begins, or begins anew.
+    pub(super) fn first(core: &mut Core) -> State {
+        match core.settings.protocol {
+            Protocol::Smtp => Self::say(core, Said::Ehlo),
+            Protocol::Lmtp => Self::say(core, Said::Lhlo),
+        }
+    }
+
     fn say(core: &mut Core, said: Said) -> State {
         let verb = match said {
             Said::Ehlo => "EHLO",
             Said::Helo => "HELO",
             Said::Lhlo => "LHLO",
         };
-        let command = format!("{verb} {}\r\n", core.settings.hello);
+        // RFC 6531 §3.7.1: SMTPUTF8 is not known to be there yet, so the name is in A-labels.
+        let command = format!("{verb} {}\r\n", core.settings.hello.as_str());
         core.command(&command, Expected::Hello);
         State::Hello(Self { said })
     }
@@ -61,7 +67,7 @@ impl Hello {
             if self.said != Said::Helo {
                 core.extensions = Extensions::parse(&reply);
             }
-            return Ok(Ready::announce(core, false));
+            return starttls::or_proceed(core);
         }
         // RFC 5321 §3.2: only a peer that does not know EHLO is greeted the old way.
         let unknown = matches!(reply.code(), ReplyCode::SYNTAX_ERROR | ReplyCode::NOT_IMPLEMENTED);
@@ -72,8 +78,7 @@ impl Hello {
     }
 }
 
-/// RFC 5321 §3.1: who is not welcome says QUIT; its reply is not waited for.
+/// RFC 5321 §3.1: who is not welcome says QUIT.
 fn refused(core: &mut Core, stage: Stage, reply: Reply) -> Closed {
-    core.output.push("QUIT\r\n");
-    Closed::Refused(Refusal { stage, reply, origin: Origin::Remote })
+    Closed::refused(core, Refusal { stage, reply, origin: Origin::Remote })
 }

@@ -2,12 +2,18 @@
 
 use std::collections::VecDeque;
 
+use posthouse_sasl::Mechanism;
+
 use super::{
     Event, Extensions, Settings, Stage, Wait,
+    authentication::{Authenticating, Cancelling},
+    budget::Budget,
+    chunks::{Chunks, Spoiled},
     content::{ContentDue, Final, Sending},
     envelope::Envelope,
     flight::Flight,
     hello::{Greeting, Hello},
+    starttls::{Asked, Handshake},
 };
 use crate::buffer::Output;
 
@@ -18,15 +24,27 @@ pub(super) enum State {
     Greeting(Greeting),
     /// EHLO, HELO or LHLO was said.
     Hello(Hello),
+    /// STARTTLS was said.
+    StartTls(Asked),
+    /// The driver makes the handshake of TLS.
+    Handshake(Handshake),
+    /// AUTH was said.
+    Authenticating(Authenticating),
+    /// AUTH was said, and then `*`.
+    Cancelling(Cancelling),
     /// A transaction may begin.
     Ready(Ready),
     /// MAIL, RCPT, DATA are on their way.
     Envelope(Envelope),
     /// The peer waits for the content.
     ContentDue(ContentDue),
-    /// The content is on its way.
+    /// The content is on its way, line by line.
     Sending(Sending),
-    /// The final dot was sent.
+    /// The content is on its way, chunk by chunk.
+    Chunks(Chunks),
+    /// A chunk was refused.
+    Spoiled(Spoiled),
+    /// The final dot, or the last chunk, was sent.
     Final(Final),
     /// QUIT was said.
     Quitting(Quitting),
@@ -42,8 +60,18 @@ impl State {
             Self::Envelope(envelope) => Some(envelope.into_flight()),
             Self::ContentDue(due) => Some(due.into_flight()),
             Self::Sending(sending) => Some(sending.into_flight()),
+            Self::Chunks(chunks) => Some(chunks.into_flight()),
+            Self::Spoiled(spoiled) => Some(spoiled.into_flight()),
             Self::Final(last) => Some(last.into_flight()),
-            Self::Greeting(_) | Self::Hello(_) | Self::Ready(_) | Self::Quitting(_) | Self::Closed => None,
+            Self::Greeting(_)
+            | Self::Hello(_)
+            | Self::StartTls(_)
+            | Self::Handshake(_)
+            | Self::Authenticating(_)
+            | Self::Cancelling(_)
+            | Self::Ready(_)
+            | Self::Quitting(_)
+            | Self::Closed => None,
         }
     }
 
@@ -52,8 +80,10 @@ impl State {
         match self {
             Self::Greeting(_) => Stage::Greeting,
             Self::Hello(_) => Stage::Hello,
+            Self::StartTls(_) | Self::Handshake(_) => Stage::StartTls,
+            Self::Authenticating(_) | Self::Cancelling(_) => Stage::Authentication,
             Self::Ready(_) | Self::Quitting(_) | Self::Closed => Stage::Idle,
-            Self::ContentDue(_) | Self::Sending(_) => Stage::Content,
+            Self::ContentDue(_) | Self::Sending(_) | Self::Chunks(_) | Self::Spoiled(_) => Stage::Content,
             Self::Final(_) => Stage::FinalDot,
             Self::Envelope(_) => match expected {
                 Some(Expected::Rcpt(_)) => Stage::Rcpt,
@@ -72,10 +102,14 @@ pub(super) struct Ready {
 }
 
 impl Ready {
-    /// Says that the session is ready.
+    /// Says that the session is ready; or QUIT, if the peer takes no more in this session.
     pub(super) fn announce(core: &mut Core, reset_due: bool) -> State {
+        let ready = Self { reset_due };
+        if core.budget.is_spent(&core.extensions.limits) {
+            return ready.quit(core);
+        }
         core.events.push_back(Event::Ready);
-        State::Ready(Self { reset_due })
+        State::Ready(ready)
     }
 
     pub(super) fn send(self, core: &mut Core, flight: Flight) -> State {
@@ -100,11 +134,15 @@ pub(super) struct Quitting {
 pub(super) enum Expected {
     Greeting,
     Hello,
+    StartTls,
+    Authentication,
     Reset,
     Mail,
     /// For the recipient at this place.
     Rcpt(usize),
     Data,
+    /// To a chunk that is not the last.
+    Chunk,
     /// For the recipient at this place (LMTP), or for all.
     Final(Option<usize>),
     Quit,
@@ -115,10 +153,13 @@ impl Expected {
         match self {
             Self::Greeting => Wait::Greeting,
             Self::Hello => Wait::Hello,
+            Self::StartTls => Wait::StartTls,
+            Self::Authentication => Wait::Authentication,
             Self::Reset => Wait::Reset,
             Self::Mail => Wait::Mail,
             Self::Rcpt(_) => Wait::Rcpt,
             Self::Data => Wait::Data,
+            Self::Chunk => Wait::Chunk,
             Self::Final(_) => Wait::FinalDot,
             Self::Quit => Wait::Quit,
         }
@@ -129,21 +170,28 @@ impl Expected {
 #[derive(Debug)]
 pub(super) struct Core {
     pub(super) settings: Settings,
+    /// Nobody but the peer reads what is said.
+    pub(super) encrypted: bool,
+    pub(super) authenticated_by: Option<Mechanism>,
     pub(super) output: Output,
     /// The replies that are awaited, in order, each with the place in the output stream where its command ends.
     pub(super) expected: VecDeque<(Expected, u64)>,
     pub(super) events: VecDeque<Event>,
     pub(super) extensions: Extensions,
+    pub(super) budget: Budget,
 }
 
 impl Core {
     pub(super) fn new(settings: Settings) -> Self {
         Self {
+            encrypted: settings.encrypted,
             settings,
+            authenticated_by: None,
             output: Output::default(),
             expected: VecDeque::from([(Expected::Greeting, 0)]),
             events: VecDeque::new(),
             extensions: Extensions::default(),
+            budget: Budget::default(),
         }
     }
 
