@@ -103,7 +103,8 @@ mod tests {
              10.0.0.1 relay.corp\nnonsense relay.corp\n10.0.0.2\n10.0.0.3 not/a/name other\n",
         );
         let of = |name: &str| names.get(&HostName::new(name).unwrap()).cloned().unwrap_or_default();
-        let addresses = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
+        let addresses =
+            |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<IpAddr>>();
         assert_eq!(of("relay.corp"), addresses(&["10.0.0.1", "fd00::1"]));
         assert_eq!(of("relay"), addresses(&["10.0.0.1"]));
         assert_eq!(of("other"), addresses(&["10.0.0.3"]));
