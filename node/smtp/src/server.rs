@@ -12,6 +12,7 @@
 //! loop {
 //!     while let Some(event) = session.next_event() {
 //!         match event {
+//!             Event::StartTls => session.answer(&reply::tls_not_available()), // or 220, then the handshake, then `session.secured()`
 //!             Event::Mail(mail) => session.answer(&reply::sender_accepted()), // or any refusal; it may take its time
 //!             Event::Rcpt(rcpt) => session.answer(&reply::recipient_accepted()),
 //!             Event::Data => session.answer(&reply::start_content()),

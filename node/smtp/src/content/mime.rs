@@ -94,9 +94,7 @@ impl MimeHeaders {
 
     fn is_boundary(&self, text: &[u8]) -> bool {
         let Some(rest) = text.strip_prefix(b"--") else { return false };
-        self.boundaries
-            .iter()
-            .any(|boundary| rest.strip_prefix(boundary.as_slice()).is_some_and(|rest| rest.is_empty()))
+        self.boundaries.iter().any(|boundary| rest == boundary.as_slice())
     }
 
     fn begin_header(&mut self) {

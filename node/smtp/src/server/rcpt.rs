@@ -1,6 +1,6 @@
 //! RCPT (RFC 5321 §4.1.1.3) with NOTIFY and ORCPT (RFC 3461).
 
-use posthouse_model::{ForwardPath, Notify, Reply};
+use posthouse_model::{ForwardPath, Notify, OriginalRecipient, Reply};
 
 use super::{
     Protocol, Rcpt,
@@ -39,7 +39,8 @@ fn parse(argument: &str, extended: bool, smtputf8: bool) -> Result<Rcpt, Reply> 
     for parameter in parameters {
         apply(&mut rcpt, parameter, extended)?;
     }
-    let is_ascii = rcpt.forward_path.is_ascii() && rcpt.orcpt.as_ref().is_none_or(|orcpt| orcpt.is_ascii());
+    let is_ascii =
+        rcpt.forward_path.is_ascii() && rcpt.orcpt.as_ref().is_none_or(OriginalRecipient::is_ascii);
     if !smtputf8 && !is_ascii {
         return Err(reply::needs_smtputf8()); // RFC 6531 §3.5
     }
