@@ -6,8 +6,8 @@ use posthouse_config::Concurrency;
 use posthouse_queue::Store;
 
 use crate::{
-    activator::Activator, budget::Budget, delivery::Delivery, metrics::Metrics, policy::Policy,
-    presence::Presence,
+    activator::Activator, budget::Budget, delivery::Delivery, here::Here, metrics::Metrics, policy::Policy,
+    presence::Presence, refused_logins::RefusedLogins,
 };
 
 /// The shared parts of a node.
@@ -24,6 +24,10 @@ pub struct Node {
     pub delivery: Delivery,
     /// What follows an enqueue.
     pub activator: Activator,
+    /// Where it is reached.
+    pub here: Here,
+    /// The logins that next hops refuse now.
+    pub refused_logins: RefusedLogins,
     policy: RwLock<Option<Arc<Policy>>>,
 }
 
@@ -38,7 +42,17 @@ impl Node {
         activator: Activator,
     ) -> Arc<Self> {
         let budget = Budget::new(Arc::clone(&store), Arc::clone(&presence));
-        Arc::new(Self { store, presence, budget, metrics, delivery, activator, policy: RwLock::default() })
+        Arc::new(Self {
+            store,
+            presence,
+            budget,
+            metrics,
+            delivery,
+            activator,
+            here: Here::default(),
+            refused_logins: RefusedLogins::default(),
+            policy: RwLock::default(),
+        })
     }
 
     /// The policy in force; what begins now keeps it to its end.

@@ -28,8 +28,8 @@ pub struct Lease<'l> {
 pub struct Conclusion {
     /// For the store.
     pub settlement: Settlement,
-    /// When the rest is tried again.
-    pub next_attempt: Option<Timestamp>,
+    /// Some recipients stay.
+    pub stays: bool,
 }
 
 /// Something of ours to say about a recipient: no reply of the far end.
@@ -78,6 +78,7 @@ pub async fn conclude(
     let terms = Terms { retry: &policy.retry, is_held, now };
     let Judged { outcomes, next_attempt, reported, delay_warned } = judge(terms, leased, found);
     for (recipient, (outcome, last)) in entry.recipients.iter().zip(&outcomes) {
+        let Some(last) = last else { continue }; // nothing was attempted
         let again = next_attempt.filter(|_| matches!(outcome, Outcome::Deferred(_)));
         events::Attempted {
             id: entry.id,
@@ -92,6 +93,7 @@ pub async fn conclude(
         .emit(&node.metrics);
     }
     let child = report::of_attempt(node, policy, leased, &reported, now).await;
+    let stays = outcomes.iter().any(|(outcome, _)| matches!(outcome, Outcome::Deferred(_)));
     let settlement = Settlement {
         who,
         entry: Arc::clone(entry),
@@ -104,7 +106,7 @@ pub async fn conclude(
         delay_warned,
         child,
     };
-    Conclusion { settlement, next_attempt }
+    Conclusion { settlement, stays }
 }
 
 /// Tells the sender that the mail of an entry still waits; the lease goes back without an attempt.

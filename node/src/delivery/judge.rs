@@ -27,6 +27,8 @@ pub enum Found {
     Transient(LastReply),
     /// Its time is over.
     Expired(LastReply),
+    /// The far end takes only so many at once, and was not asked for this one (RFC 9422): no attempt was made.
+    NotTried,
 }
 
 /// By what an attempt is judged.
@@ -43,9 +45,9 @@ pub struct Terms<'t> {
 /// A judged attempt.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Judged {
-    /// For each recipient what becomes of it, and what was said last.
-    pub outcomes: Vec<(Outcome, LastReply)>,
-    /// When those that stay are tried again; none if nobody stays.
+    /// For each recipient what becomes of it, and what was said of it in this attempt.
+    pub outcomes: Vec<(Outcome, Option<LastReply>)>,
+    /// When those that stay are tried again; none if nobody stays but who was not tried.
     pub next_attempt: Option<Timestamp>,
     /// What the sender is told.
     pub reported: Vec<Reported>,
@@ -81,9 +83,13 @@ pub fn judge(terms: Terms<'_>, leased: &Leased, found: Vec<Found>) -> Judged {
                 let delayed = Became::Delayed { until: retry.expiry(clock) };
                 (Outcome::Deferred(Some(said.clone())), warns.then_some(delayed), said)
             }
+            Found::NotTried => {
+                judged.outcomes.push((Outcome::Deferred(None), None));
+                continue;
+            }
         };
         judged.reported.extend(became.and_then(|became| report(recipient, became, Some(&last))));
-        judged.outcomes.push((outcome, last));
+        judged.outcomes.push((outcome, Some(last)));
     }
     judged.delay_warned = entry.delay_warned || (warns && judged.next_attempt.is_some());
     judged
