@@ -52,11 +52,7 @@ impl Policy {
         hash: SnapshotHash,
         before: Option<&Self>,
     ) -> Result<Self, BadCertificate> {
-        let retry = &snapshot.gateway.queue.retry;
-        let retry = RetrySchedule {
-            intervals: retry.intervals.iter().map(|interval| span(*interval)).collect(),
-            expire_after: span(retry.expire_after),
-        };
+        let retry = RetrySchedule::of(&snapshot.gateway.queue.retry);
         let listeners_tls = tls::server::listeners(&snapshot)?;
         Ok(Self {
             router: Router::new(Arc::clone(&snapshot)),

@@ -5,16 +5,32 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 
 /// A host to connect to: a name, or an address (IPv6 without brackets). Without a port: by MX; with one: its address records.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 pub struct HostPort {
     /// Name in A-labels or address, lower case, without a final dot.
     pub host: String,
     /// The TCP port; absent means that the host is a domain whose MX records are asked (RFC 5321 §5.1).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub port: Option<u16>,
+}
+
+impl Serialize for HostPort {
+    /// A document leaves an absent port out; a record of the queue has no names, so nothing may be missing from it.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { host, port } = self;
+        let is_left_out = port.is_none() && serializer.is_human_readable();
+        let mut fields = serializer.serialize_struct("HostPort", if is_left_out { 1 } else { 2 })?;
+        fields.serialize_field("host", host)?;
+        if is_left_out {
+            fields.skip_field("port")?;
+        } else {
+            fields.serialize_field("port", port)?;
+        }
+        fields.end()
+    }
 }
 
 impl fmt::Display for HostPort {
@@ -81,6 +97,44 @@ impl NextHop {
     #[must_use]
     pub fn new(transport: Transport, hosts: Vec<HostPort>) -> Self {
         Self { transport, hosts, security: Security::default() }
+    }
+
+    /// For people: `mx1.example:25, then mx2.example:25 (SMTP)`, `the MX of example.com (SMTP, verified TLS)`.
+    pub fn in_words(&self) -> impl fmt::Display + '_ {
+        InWords(self)
+    }
+}
+
+struct InWords<'a>(&'a NextHop);
+
+impl fmt::Display for InWords<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let NextHop { transport, hosts, security: Security { tls, verified, guarded, rule } } = self.0;
+        let transport = match transport {
+            Transport::Smtp => "SMTP",
+            Transport::Lmtp => "LMTP",
+            Transport::Maildrop => return f.write_str("a maildrop"),
+        };
+        for (place, host) in hosts.iter().enumerate() {
+            let then = if place > 0 { ", then " } else { "" };
+            let by_mx = if host.port.is_none() { "the MX of " } else { "" };
+            write!(f, "{then}{by_mx}{host}")?;
+        }
+        write!(f, " ({transport}")?;
+        f.write_str(match (tls, verified) {
+            (HopTls::StartTls, false) => "",
+            (HopTls::StartTls, true) => ", verified TLS",
+            (HopTls::Implicit, false) => ", TLS from the start",
+            (HopTls::Implicit, true) => ", verified TLS from the start",
+            (HopTls::Disabled, _) => ", no TLS",
+        })?;
+        if let Some(rule) = rule {
+            write!(f, ", with the login or the roots of RelayRule {rule}")?;
+        }
+        if *guarded {
+            f.write_str(", not into denied networks")?;
+        }
+        f.write_str(")")
     }
 }
 
@@ -239,6 +293,23 @@ pub struct Route {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn people_are_told_a_next_hop_in_words() {
+        for (text, words) in [
+            ("maildrop", "a maildrop"),
+            ("smtp:a.example:25,[::1]:25", "a.example:25, then [::1]:25 (SMTP)"),
+            ("smtp+guarded:example.com", "the MX of example.com (SMTP, not into denied networks)"),
+            ("smtp+clear:a:25", "a:25 (SMTP, no TLS)"),
+            ("lmtps+verified:a:24", "a:24 (LMTP, verified TLS from the start)"),
+            (
+                "smtp+verified:mail/r@a:587",
+                "a:587 (SMTP, verified TLS, with the login or the roots of RelayRule mail/r)",
+            ),
+        ] {
+            assert_eq!(text.parse::<NextHop>().unwrap().in_words().to_string(), words);
+        }
+    }
 
     #[test]
     fn a_next_hop_survives_its_text() {
