@@ -6,7 +6,7 @@ use posthouse_channel::{
     Channel, ChannelError, Directory, KeyFolder, Lease, Published, Publisher, RedisChannel, Report, Totals,
 };
 use posthouse_compiler::{ObjectKey, Severity};
-use posthouse_config::{Part, Snapshot};
+use posthouse_config::{Part, ResourceName, Snapshot};
 use posthouse_crds::Kind;
 use tokio::sync::{mpsc, watch};
 
@@ -285,6 +285,12 @@ impl Gateway {
             };
             Some((node.id.to_string(), live))
         });
+        // Each node says it of its own connections; one is enough.
+        let refused_logins = reports.values().flat_map(|report| &report.refused_logins).filter_map(|login| {
+            let name: ResourceName = login.resource.strip_prefix("RelayRule ")?.parse().ok()?;
+            let key = ObjectKey::new(name.namespace(), name.name());
+            Some((key, format!("{} ({})", login.reason, login.code)))
+        });
         let downgraded = self.published.iter().flat_map(|published| &published.downgraded);
         let too_old_for = downgraded.map(|part| {
             let (kind, name) = match part {
@@ -300,6 +306,7 @@ impl Gateway {
             live: live.collect(),
             too_old_for: too_old_for.collect(),
             is_store_lost: self.nodes.iter().any(|node| node.trouble.is_some()),
+            refused_logins: refused_logins.collect(),
         }
     }
 

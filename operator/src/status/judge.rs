@@ -165,15 +165,17 @@ fn conditions(case: &Case<'_>, before: &[Said], now: Timestamp) -> (Vec<Said>, M
         .or_else(|| Some(&resolved).filter(|_| refs_fail))
         .or_else(|| Some(&programmed).filter(|one| !one.is_true()));
     let store = of_nodes.as_ref().map(|(store, _)| store).filter(|one| !one.is_true());
+    let login = refused_login(case);
     let missing = of_nodes.as_ref().map(|(_, ready)| ready).filter(|one| !one.is_true());
-    let failing = by_spec.or(store).or(no_node.map(|(_, ready)| ready));
+    let failing = by_spec.or(store).or(login.as_ref()).or(no_node.map(|(_, ready)| ready));
     let noted = [suspended.as_ref(), shadowed.as_ref()].into_iter().flatten().next();
     let ready = match failing {
         Some(failing) => in_place(failing, &programmed),
         None => noted.cloned().unwrap_or_else(|| in_order(case.remarks)),
     };
     // What nodes are at comes right by itself; all else waits for somebody.
-    let is_stalled = by_spec.is_some() && motion == Motion::Still;
+    let waits_for_somebody = by_spec.is_some() || (store.is_none() && login.is_some());
+    let is_stalled = waits_for_somebody && motion == Motion::Still;
     let why = |answer: Option<&Answer>| answer.map(|one| Answer { truth: Truth::True, ..one.clone() });
     let stalled = why(failing.filter(|_| is_stalled));
     let reconciling = why(failing.or(missing).filter(|_| !is_stalled));
@@ -196,6 +198,16 @@ fn conditions(case: &Case<'_>, before: &[Said], now: Timestamp) -> (Vec<Said>, M
         .into_iter()
         .filter_map(|(name, answer)| answer.map(|answer| answer.condition(name, generation, before, now)));
     (said.collect(), motion)
+}
+
+/// The rule is in force, and the next hop does not let it in: its mail waits until somebody corrects the credentials.
+fn refused_login(case: &Case<'_>) -> Option<Answer> {
+    let refused = match case.resource.kind {
+        Kind::RelayRule => case.nodes?.refused_logins.get(&case.resource.key)?,
+        _ => return None,
+    };
+    let message = format!("{refused}; the rule's mail waits: correct the Secret that authentication names");
+    Some(Answer::no("LoginRefused", message))
 }
 
 fn speaking_of<'a>(remarks: &'a [Remark<'a>], condition: Condition) -> impl Iterator<Item = &'a Remark<'a>> {

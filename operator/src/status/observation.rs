@@ -75,6 +75,8 @@ pub(crate) struct Nodes {
     pub(crate) too_old_for: BTreeSet<ResourceId>,
     /// The nodes cannot reach the store of the queue. Why is in their logs: it may be the store's own text, which no status carries.
     pub(crate) is_store_lost: bool,
+    /// Relay rules whose login the far end refuses just now, each with the reply's code and our own words.
+    pub(crate) refused_logins: BTreeMap<ObjectKey, String>,
 }
 
 /// A node that runs.

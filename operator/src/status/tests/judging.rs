@@ -351,3 +351,18 @@ fn every_status_fits_its_definition() {
     let message = scene.message(Kind::MailDomain, "example-com", "Accepted");
     assert!(message.ends_with("; and more: run posthouse-operator validate"), "{message}");
 }
+
+#[test]
+fn a_rule_whose_login_is_refused_says_so_until_it_is_let_in() {
+    let mut scene = programmed();
+    let refused = "the next hop does not accept this login (535)".to_owned();
+    scene.gateway().refused_logins = [(ObjectKey::new("mail", "out"), refused)].into();
+    scene.settle();
+    let said = scene.conditions(Kind::RelayRule, "out");
+    assert!(said.contains("Programmed=True") && said.contains("Ready=False LoginRefused"), "{said}");
+    assert!(said.contains("Stalled=True LoginRefused"), "{said}");
+    assert_eq!(scene.conditions(Kind::MailDomain, "example-com"), READY, "nothing else is touched");
+    scene.gateway().refused_logins.clear();
+    scene.settle();
+    assert_eq!(scene.conditions(Kind::RelayRule, "out"), READY);
+}
