@@ -173,8 +173,8 @@ impl Following {
             )));
         }
         let made = {
-            let assembled = Arc::clone(&assembled);
-            spawn_blocking(move || Policy::new(&assembled)).await
+            let (assembled, before) = (Arc::clone(&assembled), self.node.policy());
+            spawn_blocking(move || Policy::new(&assembled, before.as_deref())).await
         };
         let policy = made.map_err(|error| refused(format!("it cannot be made ready: {error}")))?;
         let policy = Arc::new(policy.map_err(|error| {

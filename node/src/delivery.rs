@@ -3,15 +3,22 @@
 //! Small accepted mail comes straight from its session ([`Delivery::offer`]); everything else is leased from the store by the scheduler.
 
 pub mod conclude;
+pub mod connect;
 pub mod connection;
 pub mod dsn;
+pub mod egress;
 pub mod hop;
+pub mod means;
 pub mod offer;
 pub mod places;
 pub mod prepare;
+pub mod progress;
 pub mod retry;
 pub mod scheduler;
 pub mod settler;
+pub mod transaction;
+pub mod unreachable;
+pub mod without_tls;
 pub mod worker;
 
 use std::{
@@ -26,6 +33,7 @@ use self::{
     hop::{Hop, Job, Total},
     places::Places,
     settler::Settler,
+    without_tls::WithoutTls,
 };
 use crate::node::Node;
 
@@ -45,6 +53,8 @@ pub struct Delivery {
     places: Places,
     /// Sees settlements through.
     pub settler: Settler,
+    /// The addresses that are spoken to in clear for a while.
+    pub without_tls: WithoutTls,
     tasks: TaskTracker,
     /// No new work is begun.
     stop: CancellationToken,
@@ -60,6 +70,7 @@ impl Delivery {
             total: Arc::default(),
             places: Places::default(),
             settler,
+            without_tls: WithoutTls::default(),
             tasks: TaskTracker::new(),
             stop,
             node: std::sync::OnceLock::new(),

@@ -1,12 +1,20 @@
 //! Notable facts: each is one struct that writes its one log line and counts its metric. No decision is made here.
 
-use std::{fmt::Display, net::IpAddr};
+use std::{
+    fmt::Display,
+    net::{IpAddr, SocketAddr},
+};
 
-use posthouse_model::{EntryId, MessageId, Reply};
+use posthouse_config::ResourceName;
+use posthouse_model::{EntryId, MessageId, NextHop, Reply};
 use posthouse_queue::{Finding, Outcome, Reaped, StoreError};
 use tracing::{debug, error, info, warn};
 
-use crate::metrics::{EndLabel, Metrics, OutcomeLabel, RefusalLabels};
+use crate::{
+    delivery::egress::Forbidden,
+    metrics::{EndLabel, Metrics, OutcomeLabel, ReasonLabel, RefusalLabels},
+    names::NobodyToAsk as NobodyToAskError,
+};
 
 /// The node takes mail.
 pub struct Ready<'a> {
@@ -476,6 +484,128 @@ impl HopDown<'_> {
     pub fn emit(&self, metrics: &Metrics) {
         metrics.connection_failures.inc();
         warn!(event = "next_hop_down", next_hop = self.next_hop, reason = self.reason);
+    }
+}
+
+/// The hosts of a next hop, or their addresses, were not found.
+pub struct NoHosts<'a> {
+    /// Whose.
+    pub host: &'a str,
+    /// Why not.
+    pub why: &'a posthouse_dns::NoHosts,
+}
+
+impl NoHosts<'_> {
+    /// Says and counts it.
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.lookup_failures.get_or_create(&ReasonLabel { reason: self.why.category() }).inc();
+        debug!(event = "lookup_failed", host = self.host, reason = %self.why);
+    }
+}
+
+/// There is nobody to ask for names.
+pub struct NobodyToAsk<'a> {
+    /// Why.
+    pub error: &'a NobodyToAskError,
+}
+
+impl NobodyToAsk<'_> {
+    /// Says it.
+    pub fn emit(&self) {
+        error!(
+            event = "resolver_unavailable",
+            error = %self.error,
+            effect = "mail for hosts that have no address in the configuration waits; name nameservers in the gateway's resolver"
+        );
+    }
+}
+
+/// An address is not connected to.
+pub struct EgressRefused<'a> {
+    /// The next hop that led there.
+    pub next_hop: &'a NextHop,
+    /// The host of it.
+    pub host: &'a str,
+    /// Why not.
+    pub why: &'a Forbidden,
+}
+
+impl EgressRefused<'_> {
+    /// Says and counts it.
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.egress_refused.get_or_create(&ReasonLabel { reason: self.why.category() }).inc();
+        warn!(event = "egress_refused", next_hop = %self.next_hop, host = self.host, reason = %self.why);
+    }
+}
+
+/// No handshake could be made with a host that is spoken to in clear then.
+pub struct WithoutTls<'a> {
+    /// The host.
+    pub host: &'a str,
+    /// Its address.
+    pub address: &'a SocketAddr,
+    /// Why.
+    pub reason: &'a str,
+}
+
+impl WithoutTls<'_> {
+    /// Says and counts it.
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.sessions_without_tls.inc();
+        warn!(
+            event = "tls_failed",
+            host = self.host,
+            address = %self.address,
+            reason = self.reason,
+            effect = "its mail goes in clear for a while, for no verified TLS is asked for"
+        );
+    }
+}
+
+/// A next hop does not take the login of a relay rule, or there is no way to say it.
+pub struct LoginRefused<'a> {
+    /// The rule.
+    pub rule: &'a ResourceName,
+    /// Who refused.
+    pub host: &'a str,
+    /// The reply code.
+    pub code: u16,
+    /// What was said; no secret is in it.
+    pub text: &'a str,
+}
+
+impl LoginRefused<'_> {
+    /// Says and counts it.
+    pub fn emit(&self, metrics: &Metrics) {
+        metrics.logins_refused.inc();
+        error!(
+            event = "login_refused",
+            rule = %self.rule,
+            host = self.host,
+            reply = self.code,
+            text = self.text,
+            effect = "the rule's mail waits; correct its credentials or its method"
+        );
+    }
+}
+
+/// The system's trusted roots are not what they should be.
+pub struct SystemRoots<'a> {
+    /// How many can be used.
+    pub usable: usize,
+    /// What is wrong.
+    pub reason: &'a str,
+}
+
+impl SystemRoots<'_> {
+    /// Says it.
+    pub fn emit(&self) {
+        warn!(
+            event = "system_roots",
+            usable = self.usable,
+            reason = self.reason,
+            effect = "certificates of next hops are verified by those that can be used, or by none"
+        );
     }
 }
 

@@ -34,6 +34,7 @@ impl Listeners {
 
     /// Makes these the listeners.
     pub fn replace(&mut self, sockets: Vec<ListeningSocket>) {
+        self.node.here.listens_at(sockets.iter().map(|socket| socket.address).collect());
         let wanted: Vec<Key> = sockets.iter().map(|socket| (socket.name.clone(), socket.address)).collect();
         self.open.retain(|key, (close, _)| {
             let stays = wanted.contains(key);

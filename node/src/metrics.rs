@@ -33,6 +33,13 @@ pub struct EndLabel {
     pub by: &'static str,
 }
 
+/// Why something was not done.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub struct ReasonLabel {
+    /// A word of ours.
+    pub reason: &'static str,
+}
+
 /// The metrics of one node.
 pub struct Metrics {
     registry: Registry,
@@ -58,6 +65,16 @@ pub struct Metrics {
     pub connections: Gauge,
     /// Connections that could not be made.
     pub connection_failures: Counter,
+    /// Lookups of hosts and their addresses that found none.
+    pub lookup_failures: Family<ReasonLabel, Counter>,
+    /// Addresses that were not connected to: `itself`, `denied`, `nobody`.
+    pub egress_refused: Family<ReasonLabel, Counter>,
+    /// TLS handshakes with next hops that failed.
+    pub client_handshakes_failed: Counter,
+    /// Sessions that went on in clear for a handshake that failed.
+    pub sessions_without_tls: Counter,
+    /// Logins that next hops refused.
+    pub logins_refused: Counter,
     /// Seconds from the first octet of content to the 250.
     pub intake_seconds: Histogram,
     /// Seconds from the acceptance of a message to its settled delivery.
@@ -88,6 +105,11 @@ impl Metrics {
             attempts_in_doubt: Gauge::default(),
             connections: Gauge::default(),
             connection_failures: Counter::default(),
+            lookup_failures: Family::default(),
+            egress_refused: Family::default(),
+            client_handshakes_failed: Counter::default(),
+            sessions_without_tls: Counter::default(),
+            logins_refused: Counter::default(),
             intake_seconds: seconds(),
             delivery_seconds: seconds(),
             records_quarantined: Counter::default(),
@@ -125,6 +147,27 @@ impl Metrics {
             "Connections that could not be made",
             metrics.connection_failures.clone(),
         );
+        registry.register(
+            "lookup_failures",
+            "Lookups of hosts and their addresses that found none, by why",
+            metrics.lookup_failures.clone(),
+        );
+        registry.register(
+            "egress_refused",
+            "Addresses that were not connected to, by why",
+            metrics.egress_refused.clone(),
+        );
+        registry.register(
+            "client_handshakes_failed",
+            "TLS handshakes with next hops that failed",
+            metrics.client_handshakes_failed.clone(),
+        );
+        registry.register(
+            "sessions_without_tls",
+            "Sessions with next hops that went on in clear for a handshake that failed",
+            metrics.sessions_without_tls.clone(),
+        );
+        registry.register("logins_refused", "Logins that next hops refused", metrics.logins_refused.clone());
         registry.register(
             "intake_seconds",
             "From the first octet of content to the 250",

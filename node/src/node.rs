@@ -6,7 +6,7 @@ use posthouse_config::Concurrency;
 use posthouse_queue::Store;
 
 use crate::{
-    activator::Activator, budget::Budget, delivery::Delivery, metrics::Metrics, policy::Policy,
+    activator::Activator, budget::Budget, delivery::Delivery, here::Here, metrics::Metrics, policy::Policy,
     presence::Presence,
 };
 
@@ -24,6 +24,8 @@ pub struct Node {
     pub delivery: Delivery,
     /// What follows an enqueue.
     pub activator: Activator,
+    /// Where it is reached.
+    pub here: Here,
     policy: RwLock<Option<Arc<Policy>>>,
 }
 
@@ -38,7 +40,8 @@ impl Node {
         activator: Activator,
     ) -> Arc<Self> {
         let budget = Budget::new(Arc::clone(&store), Arc::clone(&presence));
-        Arc::new(Self { store, presence, budget, metrics, delivery, activator, policy: RwLock::default() })
+        let (here, policy) = (Here::default(), RwLock::default());
+        Arc::new(Self { store, presence, budget, metrics, delivery, activator, here, policy })
     }
 
     /// The policy in force; what begins now keeps it to its end.

@@ -3,13 +3,19 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use posthouse_config::{Assembled, Listener, Millis, Snapshot, SnapshotHash};
+use posthouse_model::NextHop;
 use posthouse_queue::{HoldReason, QueueMode};
 use posthouse_routing::Router;
 
 use crate::{
-    delivery::retry::RetrySchedule,
+    delivery::{
+        means::{Logins, Means, NoMeans},
+        retry::RetrySchedule,
+    },
+    names::Names,
     tls::{
         self,
+        client::ClientConfigs,
         server::{BadCertificate, ServerTls},
     },
 };
@@ -24,13 +30,19 @@ pub struct Policy {
     pub router: Router,
     /// When mail is tried again.
     pub retry: RetrySchedule,
+    /// Whom the node asks for names.
+    pub names: Arc<Names>,
+    /// What handshakes with next hops are made with.
+    client_tls: ClientConfigs,
+    /// What next hops are logged in to with.
+    logins: Logins,
     /// The TLS of each listener that has one.
     listeners_tls: HashMap<Box<str>, ServerTls>,
 }
 
 impl Policy {
-    /// Makes a snapshot ready.
-    pub fn new(assembled: &Assembled) -> Result<Self, BadCertificate> {
+    /// Makes a snapshot ready; what did not change is taken from the policy `before`. It may read the system's trusted roots.
+    pub fn new(assembled: &Assembled, before: Option<&Self>) -> Result<Self, BadCertificate> {
         let (snapshot, hash) = (Arc::clone(&assembled.snapshot), assembled.pointer.index);
         let retry = &snapshot.gateway.queue.retry;
         let retry = RetrySchedule {
@@ -38,13 +50,27 @@ impl Policy {
             expire_after: span(retry.expire_after),
         };
         let listeners_tls = tls::server::listeners(&snapshot)?;
-        Ok(Self { router: Router::new(Arc::clone(&snapshot)), retry, listeners_tls, hash, snapshot })
+        Ok(Self {
+            router: Router::new(Arc::clone(&snapshot)),
+            retry,
+            names: Names::of(snapshot.gateway.resolver.as_ref(), before.map(|before| &before.names)),
+            client_tls: ClientConfigs::of(&snapshot, before.map(|before| &before.client_tls)),
+            logins: Logins::of(&snapshot),
+            listeners_tls,
+            hash,
+            snapshot,
+        })
     }
 
     /// A listener, by its name.
     #[must_use]
     pub fn listener(&self, name: &str) -> Option<&Listener> {
         self.snapshot.gateway.listeners.iter().find(|listener| *listener.name == *name)
+    }
+
+    /// By what means a next hop is spoken to.
+    pub fn means(&self, next_hop: &NextHop) -> Result<Means, NoMeans> {
+        Means::of(next_hop, &self.logins, &self.client_tls)
     }
 
     /// The TLS of a listener, if it has one.

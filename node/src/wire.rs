@@ -8,12 +8,12 @@ use std::{
 };
 
 use futures::FutureExt as _;
-use rustls::ServerConfig;
+use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
-use tokio_rustls::{TlsAcceptor, client, server};
+use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
 /// A connection.
 #[derive(Debug)]
@@ -33,6 +33,17 @@ impl Wire {
             Self::Clear(stream) => {
                 let stream = TlsAcceptor::from(config).accept(stream).await?;
                 Ok(Self::Served(Box::new(stream)))
+            }
+            Self::Served(_) | Self::Called(_) => Err(io::Error::other("TLS inside TLS")),
+        }
+    }
+
+    /// Makes the handshake of the side that calls, with the server of this name; an address is asked for no name (RFC 6066 §3).
+    pub async fn call_tls(self, config: Arc<ClientConfig>, server: ServerName<'static>) -> io::Result<Self> {
+        match self {
+            Self::Clear(stream) => {
+                let stream = TlsConnector::from(config).connect(server, stream).await?;
+                Ok(Self::Called(Box::new(stream)))
             }
             Self::Served(_) | Self::Called(_) => Err(io::Error::other("TLS inside TLS")),
         }

@@ -1,6 +1,7 @@
 //! Asks the name servers: the thin layer over hickory-resolver. It sends and receives over the network and keeps the cache; what answers mean
 //! for mail is decided in `plan`.
 
+mod hosts;
 mod servers;
 mod special;
 mod system;
@@ -8,6 +9,7 @@ mod upstream;
 
 use std::{
     fmt,
+    net::IpAddr,
     sync::{Arc, Mutex, PoisonError},
     time::Instant,
 };
@@ -16,9 +18,9 @@ use futures::{StreamExt as _, stream};
 use rand::Rng;
 use tokio::time;
 
-use self::{servers::Servers, upstream::Found};
+use self::{hosts::HostsFile, servers::Servers, upstream::Found};
 use crate::{
-    answer::{Answer, Cause, Failure, Kind, Question},
+    answer::{Answer, Cause, Content, Failure, Kind, Question},
     cache::Cache,
     error::NoHosts,
     name::{Destination, HostName},
@@ -39,6 +41,8 @@ struct Shared {
     servers: Servers,
     /// The cluster's domain, and who is asked for the names in it.
     cluster: Option<(HostName, Servers)>,
+    /// What comes before the name servers.
+    hosts: Option<HostsFile>,
     patience: Patience,
     cache: Mutex<Cache>,
 }
@@ -54,7 +58,7 @@ type Answered = Result<Arc<Answer>, Failure>;
 impl Resolver {
     /// A resolver with an empty cache. It reads `resolv.conf` where no name server is given, and the trust anchor's file.
     pub fn new(settings: &Settings) -> Result<Self, SettingsError> {
-        let Settings { nameservers, dnssec, cluster, patience, cache } = settings;
+        let Settings { nameservers, hosts, dnssec, cluster, patience, cache } = settings;
         let system;
         let nameservers = if nameservers.is_empty() {
             system = system::nameservers()?;
@@ -71,7 +75,8 @@ impl Resolver {
             None => None,
         };
         let cache = Mutex::new(Cache::new(cache.clone()));
-        Ok(Self(Arc::new(Shared { servers, cluster, patience: *patience, cache })))
+        let hosts = hosts.clone().map(HostsFile::new);
+        Ok(Self(Arc::new(Shared { servers, cluster, hosts, patience: *patience, cache })))
     }
 
     /// The cluster that this process runs in, as `resolv.conf` tells it: a search list that has `svc.DOMAIN`.
@@ -130,8 +135,8 @@ impl Resolver {
             Destination::Name(asked) => asked,
         };
         let (four, six) = match self.in_cluster(asked) {
-            Some(completed) => self.both_families(&completed).await,
-            None => self.both_families(asked).await,
+            Some(completed) if !self.has_of_its_own(asked) => self.both_families(&completed).await,
+            _ => self.both_families(asked).await,
         };
         match from_answers(&four, &six, rules, rng) {
             Looked::Addresses { mut addresses, secure } => {
@@ -166,8 +171,26 @@ impl Resolver {
     }
 
     async fn both_families(&self, name: &HostName) -> (Answered, Answered) {
+        if let Some(addresses) = self.own_addresses(name) {
+            let (four, six) = addresses.into_iter().partition(IpAddr::is_ipv4);
+            let answer = |addresses: Vec<IpAddr>| {
+                let content =
+                    if addresses.is_empty() { Content::NoRecords } else { Content::Addresses(addresses) };
+                Ok(Arc::new(Answer { content, secure: false }))
+            };
+            return (answer(four), answer(six));
+        }
         let ask = |kind| self.ask(Question { name: name.clone(), kind });
         tokio::join!(ask(Kind::A), ask(Kind::Aaaa))
+    }
+
+    /// What the system's own file says of a name.
+    fn own_addresses(&self, name: &HostName) -> Option<Vec<IpAddr>> {
+        self.0.hosts.as_ref()?.find(name, Instant::now())
+    }
+
+    fn has_of_its_own(&self, name: &HostName) -> bool {
+        self.own_addresses(name).is_some()
     }
 
     /// The whole name of a host that ends with `.svc`, where there is a cluster. No other name is completed: a search list would let

@@ -9,6 +9,8 @@ use crate::name::HostName;
 pub struct Settings {
     /// The name servers, in the order to ask them; none: the system's (`resolv.conf`).
     pub nameservers: Vec<SocketAddr>,
+    /// A file of names in the form of hosts(5), whose addresses of a host come before what the name servers say; read again when it changes.
+    pub hosts: Option<PathBuf>,
     /// Whether answers are validated.
     pub dnssec: Dnssec,
     /// The cluster that the gateway runs in.

@@ -327,7 +327,7 @@ fn untouched(lease: Lease<'_>) -> Settlement {
 async fn policy_in(folder: &Path) -> Option<Policy> {
     let channel = Channel::Directory(Directory::new(folder.join(locate::CONFIG)));
     match read_once(&channel, &KeyFolder::new(folder.join(locate::KEYS))).await.ok()? {
-        Look::New(assembled) => Policy::new(&assembled).ok(),
+        Look::New(assembled) => Policy::new(&assembled, None).ok(),
         Look::Nothing | Look::Same | Look::Refused(_) => None,
     }
 }

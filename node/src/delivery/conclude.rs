@@ -38,13 +38,21 @@ const NOTIFY_NEVER: u8 = 1;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Found {
     /// The far end took it.
-    Taken(LastReply),
+    Taken {
+        /// With these words.
+        said: LastReply,
+        /// It has also taken over what the sender asked to be told (RFC 3461 §5.2.1). If not, and the sender asked for SUCCESS, a "relayed" notification is
+        /// due from this side (§5.2.2 (b)).
+        dsn: bool,
+    },
     /// Another attempt is pointless.
     Permanent(LastReply),
     /// Another attempt may do better.
     Transient(LastReply),
     /// Its time is over.
     Expired(LastReply),
+    /// The far end takes only so many at once, and was not asked for this one (RFC 9422): no attempt was made.
+    NotTried,
 }
 
 /// A lease, with whose it is: it is settled for who took it, even if the node is another incarnation by then.
@@ -60,8 +68,8 @@ pub struct Lease<'l> {
 pub struct Conclusion {
     /// For the store.
     pub settlement: Settlement,
-    /// When the rest is tried again.
-    pub next_attempt: Option<Timestamp>,
+    /// Some recipients stay.
+    pub stays: bool,
 }
 
 /// Something of ours to say about a recipient: no reply of the far end.
@@ -115,9 +123,10 @@ pub async fn conclude(
     };
     let mut outcomes = Vec::with_capacity(found.len());
     let mut reported = Vec::new();
+    let mut waits = false;
     for (recipient, found) in entry.recipients.iter().zip(found) {
         let (outcome, last) = match found {
-            Found::Taken(last) => (taken.clone(), last),
+            Found::Taken { said, dsn: _ } => (taken.clone(), said),
             Found::Permanent(last) => {
                 reported.push(EntryRecipient { last: Some(last.clone()), ..recipient.clone() });
                 (Outcome::Failed, last)
@@ -130,7 +139,14 @@ pub async fn conclude(
                 reported.push(EntryRecipient { last: Some(last.clone()), ..recipient.clone() });
                 (Outcome::Expired, last)
             }
-            Found::Transient(last) => (Outcome::Deferred(Some(last.clone())), last),
+            Found::Transient(last) => {
+                waits = true;
+                (Outcome::Deferred(Some(last.clone())), last)
+            }
+            Found::NotTried => {
+                outcomes.push(Outcome::Deferred(None));
+                continue;
+            }
         };
         let again = matches!(outcome, Outcome::Deferred(_)).then_some(next_attempt).flatten();
         events::Attempted {
@@ -152,7 +168,7 @@ pub async fn conclude(
     };
     let stays = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Deferred(_)));
     let remainder = match next_attempt {
-        Some(at) if stays => Remainder::HoldAgain(at), // in a queue that is Online: deferred until then
+        Some(at) if waits => Remainder::HoldAgain(at), // in a queue that is Online: deferred until then
         _ => Remainder::GiveBack,
     };
     let settlement = Settlement {
@@ -166,7 +182,7 @@ pub async fn conclude(
         delay_warned: entry.delay_warned,
         child,
     };
-    Conclusion { settlement, next_attempt: if stays { next_attempt } else { None } }
+    Conclusion { settlement, stays }
 }
 
 /// Gives a lease back untouched.

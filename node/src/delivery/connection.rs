@@ -1,21 +1,28 @@
-//! One outgoing connection: made to the first host of a next hop that answers, used for one message after the other.
+//! One outgoing connection that a session runs on: it moves octets, makes the handshake where the session asks for it, and carries one message after the
+//! other. I/O.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use posthouse_model::{Domain, HostPort, NextHop, Reply, Transport};
-use posthouse_queue::{BodyType, Content};
-use posthouse_smtp::client::{Body, Cause, Closed, Delivery, Event, Session, Settings, Stage, Transaction};
+use posthouse_queue::Content;
+use posthouse_smtp::client::{Cause, Closed, Delivery, Event, Loss, Refusal, Session, Settings, Stage};
+use rustls::pki_types::ServerName;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpStream, lookup_host},
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
     time::{self, Instant},
 };
 
-use super::hop::{Job, Open};
-use crate::node::Node;
+use super::{
+    hop::{Job, Open},
+    means::Means,
+    transaction::transaction,
+};
+use crate::{node::Node, tls, wire::Wire};
 
-/// How long a connection may take to be made. RFC 5321 names no time; a host that is up answers in a round trip.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a handshake may take: as long as a command.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// RFC 5321 §4.5.3.2.5: three minutes for each write.
+const WRITE_TIMEOUT: Duration = Duration::from_mins(3);
 
 /// Content that is written together with its final dot: what any socket takes at once.
 const AT_ONCE: usize = 16 * 1024;
@@ -23,30 +30,44 @@ const AT_ONCE: usize = 16 * 1024;
 /// How long a far end may take to say goodbye: everything is settled.
 const QUIT_PATIENCE: Duration = Duration::from_secs(1);
 
-/// Addresses of one host that are tried.
-const MOST_ADDRESSES: usize = 8;
-
 /// A connection that has said its greetings.
 pub struct Connection {
-    stream: TcpStream,
+    wire: Wire,
     session: Session,
-    /// Which host it is, `host:port`.
-    pub host: String,
+    /// Which host it is, `host:port`; a host that was found by its MX record by its own name.
+    pub host: Arc<str>,
+    /// By what means it was made.
+    means: Arc<Means>,
     /// It has carried a message before: if it is found closed now, that says nothing of the message.
     used: bool,
     /// Its place among the open connections of its hop.
     open: Option<Open>,
 }
 
-/// Why no host of a next hop takes mail.
-#[derive(Clone, Debug)]
-pub struct Unreachable {
-    /// The host that was tried last.
-    pub host: String,
-    /// What it said, if it said something.
-    pub reply: Option<Reply>,
-    /// In words.
-    pub reason: String,
+/// Why a session did not come to where mail can be sent.
+#[derive(Debug)]
+pub enum Failed {
+    /// The far end, or this side, refused.
+    Refused(Refusal),
+    /// The connection was lost.
+    Lost(Loss),
+    /// There is no TLS with it: why, in words of ours.
+    Handshake(String),
+    /// It ended the session as if all was done.
+    Ended,
+}
+
+impl Failed {
+    /// Whether TLS is what it fell over.
+    #[must_use]
+    pub fn is_for_tls(&self) -> bool {
+        match self {
+            Self::Handshake(_) => true,
+            // Who talks in clear behind the go-ahead for TLS is not given the mail in clear instead.
+            Self::Lost(loss) => loss.stage == Stage::StartTls && !matches!(loss.cause, Cause::Protocol(_)),
+            Self::Refused(_) | Self::Ended => false,
+        }
+    }
 }
 
 /// What became of an attempt.
@@ -71,62 +92,34 @@ pub enum Trouble {
 }
 
 impl Connection {
-    /// Connects to the first host that greets well.
-    pub async fn open(next_hop: &NextHop, hello: &Domain) -> Result<Self, Unreachable> {
-        let mut last = Unreachable { host: String::new(), reply: None, reason: "it has no host".to_owned() };
-        for host in &next_hop.hosts {
-            let addresses = match addresses(host).await {
-                Ok(addresses) => addresses,
-                Err(reason) => {
-                    last = Unreachable { host: host.to_string(), reply: None, reason };
-                    continue;
-                }
-            };
-            for address in addresses {
-                match Self::to(host, address, next_hop.transport, hello).await {
-                    Ok(connection) => return Ok(connection),
-                    Err(unreachable) => last = unreachable,
-                }
-            }
-        }
-        Err(last)
+    /// A session on a connection that was just made.
+    #[must_use]
+    pub fn new(wire: Wire, settings: Settings, host: Arc<str>, means: Arc<Means>) -> Self {
+        Self { wire, session: Session::new(settings), host, means, used: false, open: None }
     }
 
-    async fn to(
-        host: &HostPort,
-        address: SocketAddr,
-        transport: Transport,
-        hello: &Domain,
-    ) -> Result<Self, Unreachable> {
-        let name = host.to_string();
-        let failed = |reason: String| Unreachable { host: name.clone(), reply: None, reason };
-        let stream = match time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(failed(format!("cannot connect to {address}: {error}"))),
-            Err(_) => {
-                return Err(failed(format!(
-                    "{address} did not answer within {} s",
-                    CONNECT_TIMEOUT.as_secs()
-                )));
+    /// Brings the session to where mail can be sent; `server` is whose name a certificate must have.
+    pub async fn greet(mut self, server: ServerName<'static>) -> Result<Self, Failed> {
+        loop {
+            match self.advance().await {
+                Event::Ready => return Ok(self),
+                Event::StartTls => {
+                    let Self { wire, mut session, host, means, used, open } = self;
+                    let wire = encrypted(wire, &means, server.clone()).await?;
+                    session.upgraded();
+                    self = Self { wire, session, host, means, used, open };
+                }
+                Event::Closed(closed) => {
+                    // RFC 5321 §3.1: who is not welcome says QUIT.
+                    let _ = time::timeout(QUIT_PATIENCE, self.write()).await;
+                    return Err(match closed {
+                        Closed::Refused(refusal) => Failed::Refused(refusal),
+                        Closed::Lost(loss) => Failed::Lost(loss),
+                        Closed::Quit | Closed::Aborted => Failed::Ended,
+                    });
+                }
+                Event::ContentDue | Event::Finished(_) => {} // no transaction was begun
             }
-        };
-        // Commands are gathered by the session and written whole.
-        stream.set_nodelay(true).map_err(|error| failed(error.to_string()))?;
-        let settings = match transport {
-            Transport::Lmtp => Settings::lmtp(hello.clone()),
-            Transport::Smtp | Transport::Maildrop => Settings::smtp(hello.clone()),
-        };
-        let mut connection =
-            Self { stream, session: Session::new(settings), host: name.clone(), used: false, open: None };
-        match connection.advance().await {
-            Event::Ready => Ok(connection),
-            Event::Closed(Closed::Refused(refusal)) => Err(Unreachable {
-                host: name,
-                reason: format!("it takes no mail now: {}", refusal.reply),
-                reply: Some(refusal.reply),
-            }),
-            Event::Closed(Closed::Lost(loss)) => Err(failed(lost(loss.cause, loss.stage))),
-            _ => Err(failed("it ended the session".to_owned())),
         }
     }
 
@@ -137,25 +130,22 @@ impl Connection {
         self
     }
 
-    /// Whether another transaction may begin.
+    /// Whether a connection by these means would be the same.
     #[must_use]
-    pub fn is_ready(&self) -> bool {
-        self.session.is_ready()
+    pub fn is_by(&self, means: &Means) -> bool {
+        *self.means == *means
     }
 
-    /// Sends one message. The node counts an attempt in doubt once the first octet of content is sent; `doubted` is told.
-    pub async fn deliver(&mut self, node: &Node, job: &Job, doubted: &mut bool) -> Attempt {
-        let leased = &job.leased;
-        let recipients = leased.entry.recipients.iter();
-        let recipients = recipients.map(|recipient| recipient.address.clone().into()).collect();
-        let message = &leased.message;
-        let body = match message.envelope.body {
-            BodyType::SevenBit => Body::SevenBit,
-            BodyType::EightBitMime => Body::EightBit,
-            BodyType::BinaryMime => Body::Binary,
-        };
-        let reverse_path = message.envelope.reverse_path.clone();
-        self.session.begin(Transaction::new(reverse_path, recipients, message.size).with_body(body));
+    /// Whether the octets go through TLS.
+    #[must_use]
+    pub fn is_encrypted(&self) -> bool {
+        self.wire.is_encrypted()
+    }
+
+    /// Sends one message to the recipients of these places in its entry. The node counts an attempt in doubt once the first octet of content is
+    /// sent; `doubted` is told.
+    pub async fn deliver(&mut self, node: &Node, job: &Job, places: &[usize], doubted: &mut bool) -> Attempt {
+        self.session.begin(transaction(&job.leased.message, &job.leased.entry, places));
         loop {
             match self.advance().await {
                 Event::ContentDue => {
@@ -170,7 +160,7 @@ impl Connection {
                     return if untouched { Attempt::Stale } else { Attempt::Done(deliveries) };
                 }
                 Event::Closed(_) => return Attempt::Stale, // the outcome of a transaction comes before: there was none
-                Event::Ready | Event::StartTls => {}       // these settings ask for no TLS
+                Event::Ready | Event::StartTls => {}       // TLS comes before the first transaction
             }
         }
     }
@@ -178,6 +168,9 @@ impl Connection {
     /// Gets ready for the next message after one; false if the connection is of no more use.
     pub async fn recover(&mut self) -> bool {
         while !self.session.is_ready() {
+            if self.session.is_spent() {
+                return false; // it says QUIT by itself
+            }
             if let Event::Closed(_) = self.advance().await {
                 return false;
             }
@@ -187,15 +180,20 @@ impl Connection {
 
     /// Says goodbye.
     pub async fn quit(mut self) {
-        self.session.quit();
+        if self.session.is_ready() {
+            self.session.quit(); // otherwise it has said so, or is past it
+        }
         // The far end may be gone or slow: nothing is owed any more.
-        let goodbye = async { while !matches!(self.advance().await, Event::Closed(_)) {} };
+        let goodbye = async {
+            while !matches!(self.advance().await, Event::Closed(_)) {}
+            self.wire.shutdown().await
+        };
         let _ = time::timeout(QUIT_PATIENCE, goodbye).await;
     }
 
     /// Whether the far end has closed a connection that waits for work.
     pub async fn closed_while_idle(&mut self) {
-        match self.stream.read(self.session.input()).await {
+        match self.wire.read(self.session.input()).await {
             Ok(0) | Err(_) => self.session.connection_lost(),
             Ok(length) => self.session.received(length), // 421, most likely
         }
@@ -213,6 +211,7 @@ impl Connection {
         self.session.begin_content();
         match &job.leased.content {
             Content::Inline(content) => {
+                self.until_taken().await;
                 self.session.content(content);
                 if content.len() > AT_ONCE {
                     // The dot must not wait behind content that the far end is slow to take.
@@ -222,6 +221,7 @@ impl Connection {
             }
             Content::Chunks(count) => {
                 for index in 0..*count {
+                    self.until_taken().await;
                     match node.store.chunk(job.leased.entry.id.message, index).await {
                         Ok(Some(chunk)) => self.session.content(&chunk),
                         Ok(None) => return Some(Trouble::ContentLost),
@@ -235,6 +235,7 @@ impl Connection {
                 }
             }
         }
+        self.until_taken().await;
         if !node.presence.leases_are_sure(&job.life) {
             return Some(Trouble::LeaseUnsure);
         }
@@ -253,28 +254,48 @@ impl Connection {
                 return Event::Closed(Closed::Quit);
             }
             self.write().await;
-            let timer = self.session.wait().timeout();
-            let read = self.stream.read(self.session.input());
-            let heard = match timer {
-                Some(span) => time::timeout_at(since + span, read).await,
-                None => Ok(read.await),
-            };
-            match heard {
-                Ok(Ok(0) | Err(_)) => self.session.connection_lost(),
-                Ok(Ok(length)) => {
-                    self.session.received(length);
-                    since = Instant::now(); // each timer is for one reply
-                }
-                Err(_) => self.session.time_out(),
+            since = self.read(since).await;
+        }
+    }
+
+    /// Reads once, for at most as long as what is waited for may take since then; says since when the next wait counts.
+    async fn read(&mut self, since: Instant) -> Instant {
+        let timer = self.session.wait().timeout();
+        let read = self.wire.read(self.session.input());
+        let heard = match timer {
+            Some(span) => time::timeout_at(since + span, read).await,
+            None => Ok(read.await),
+        };
+        match heard {
+            // Also an end without TLS' own goodbye: SMTP says by itself where it is (RFC 5321 §4.1.1.10).
+            Ok(Ok(0) | Err(_)) => self.session.connection_lost(),
+            Ok(Ok(length)) => {
+                self.session.received(length);
+                return Instant::now(); // each timer is for one reply
+            }
+            Err(_) => self.session.time_out(),
+        }
+        since
+    }
+
+    /// Waits until the far end has taken the chunks that were sent, where it must before there is another.
+    async fn until_taken(&mut self) {
+        let mut since = Instant::now();
+        while self.session.is_held() {
+            self.write().await;
+            if self.session.is_held() {
+                since = self.read(since).await;
             }
         }
     }
 
-    /// Writes what the session has to say; RFC 5321 §4.5.3.2.5: three minutes for each write.
+    /// Writes what the session has to say.
     async fn write(&mut self) {
-        const WRITE_TIMEOUT: Duration = Duration::from_mins(3);
+        if self.session.output().is_empty() {
+            return;
+        }
         while !self.session.output().is_empty() {
-            match time::timeout(WRITE_TIMEOUT, self.stream.write(self.session.output())).await {
+            match time::timeout(WRITE_TIMEOUT, self.wire.write(self.session.output())).await {
                 Ok(Ok(written)) if written > 0 => self.session.written(written),
                 Ok(_) => {
                     // What the far end said before it went may still be there to read.
@@ -284,57 +305,36 @@ impl Connection {
                 Err(_) => return self.session.time_out(),
             }
         }
+        // TLS keeps back what the socket did not take at once. An error is met again when the reply is read.
+        if time::timeout(WRITE_TIMEOUT, self.wire.flush()).await.is_err() {
+            self.session.time_out();
+        }
     }
 
     /// Takes a reply that came while content was sent, without waiting for one.
     fn hear(&mut self) {
-        match self.stream.try_read(self.session.input()) {
-            Ok(0) => self.session.connection_lost(),
-            Ok(length) => self.session.received(length),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => self.session.connection_lost(),
+        match self.wire.read_now(self.session.input()) {
+            None => {}
+            Some(Ok(length)) if length > 0 => self.session.received(length),
+            Some(_) => self.session.connection_lost(),
         }
+    }
+}
+
+/// Makes the handshake; `server` is whose name the certificate must have.
+pub async fn encrypted(wire: Wire, means: &Means, server: ServerName<'static>) -> Result<Wire, Failed> {
+    let made = time::timeout(HANDSHAKE_TIMEOUT, wire.call_tls(Arc::clone(&means.config), server)).await;
+    match made {
+        Ok(Ok(wire)) => Ok(wire),
+        Ok(Err(error)) => Err(Failed::Handshake(tls::client::why(&error))),
+        Err(_) => Err(Failed::Handshake(format!(
+            "it did not end the handshake within {} s",
+            HANDSHAKE_TIMEOUT.as_secs()
+        ))),
     }
 }
 
 fn is_lost_before_it_began(delivery: &Delivery) -> bool {
     matches!(delivery, Delivery::Lost(loss)
         if !loss.final_dot_sent && loss.cause == Cause::Disconnected && loss.stage <= Stage::Mail)
-}
-
-/// How a connection was lost, in words.
-#[must_use]
-pub fn lost(cause: Cause, stage: Stage) -> String {
-    let stage = match stage {
-        Stage::Greeting => "before the greeting",
-        Stage::Hello => "in reply to EHLO",
-        Stage::StartTls => "in reply to STARTTLS",
-        Stage::Authentication => "in reply to AUTH",
-        Stage::Idle => "between two messages",
-        Stage::Mail => "in reply to MAIL",
-        Stage::Rcpt => "in reply to RCPT",
-        Stage::Data => "in reply to DATA",
-        Stage::Content => "while the content was sent",
-        Stage::FinalDot => "after the final dot, before its reply",
-    };
-    match cause {
-        Cause::Disconnected => format!("it closed the connection {stage}"),
-        Cause::Timeout => format!("it said nothing in time {stage}"),
-        Cause::Protocol(error) => format!("it broke the protocol {stage}: {error}"),
-    }
-}
-
-/// The addresses of a host with a port.
-async fn addresses(host: &HostPort) -> Result<Vec<SocketAddr>, String> {
-    let Some(port) = host.port else {
-        return Err(
-            "it is reached by MX records, which are not built yet: name a host with a port".to_owned()
-        );
-    };
-    let found = lookup_host((host.host.as_str(), port)).await;
-    let found: Vec<SocketAddr> = found
-        .map_err(|error| format!("cannot find the address of {}: {error}", host.host))?
-        .take(MOST_ADDRESSES)
-        .collect();
-    if found.is_empty() { Err(format!("{} has no address", host.host)) } else { Ok(found) }
 }

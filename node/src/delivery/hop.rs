@@ -11,9 +11,9 @@ use std::{
 
 use posthouse_model::{NextHop, Timestamp};
 use posthouse_queue::{LaneId, Leased};
-use tokio::sync::Notify;
+use tokio::sync::{Mutex as Turns, MutexGuard as Turn, Notify};
 
-use super::conclude::Lease;
+use super::{conclude::Lease, unreachable::Unreachable};
 use crate::presence::Life;
 
 /// How long a far end that refused a connection while others were open is asked for no more than those.
@@ -49,6 +49,8 @@ pub struct Hop {
     load: AtomicU32,
     work: Mutex<Work>,
     wake: Notify,
+    /// Who logs in where it is not known yet whether that works.
+    turns: Turns<()>,
 }
 
 #[derive(Default)]
@@ -67,8 +69,22 @@ struct Work {
     takes: Option<(u32, Instant)>,
     /// Attempts in a row that ended with the loss of the connection in the middle of a transaction.
     losses: u32,
+    /// What is known of its login, where it has one.
+    login: LoginState,
     /// The lanes that brought work lately, newest last.
     lanes: VecDeque<LaneId>,
+}
+
+/// What is known of a next hop's login.
+#[derive(Default)]
+enum LoginState {
+    /// Nothing: one at a time tries it.
+    #[default]
+    Unknown,
+    /// It worked last.
+    Works,
+    /// It was refused last, and until when that is believed: each try more may be counted against the account.
+    Refused(Unreachable, Instant),
 }
 
 /// A connection that is open; it is not any more when this is dropped.
@@ -132,6 +148,7 @@ impl Hop {
             load: AtomicU32::new(0),
             work: Mutex::default(),
             wake: Notify::new(),
+            turns: Turns::new(()),
         }
     }
 
@@ -237,6 +254,7 @@ impl Hop {
         let mut work = self.work();
         if now >= work.down_until {
             work.outages = work.outages.saturating_add(1);
+            work.login = LoginState::Unknown;
             work.down_until = now.after(interval(work.outages));
         }
         work.down_until
@@ -261,6 +279,30 @@ impl Hop {
         let mut work = self.work();
         work.losses = work.losses.saturating_add(1);
         work.losses > 1
+    }
+
+    /// Waits for the turn to connect. Where a login is needed and did not work last, one at a time tries, and what it meets is everybody's: an account
+    /// is not locked by twenty wrong logins at once.
+    pub async fn turn(&self) -> Result<Option<Turn<'_, ()>>, Unreachable> {
+        if self.next_hop.security.rule.is_none() || matches!(self.work().login, LoginState::Works) {
+            return Ok(None);
+        }
+        let turn = self.turns.lock().await;
+        match &self.work().login {
+            LoginState::Refused(unreachable, until) if Instant::now() < *until => Err(unreachable.clone()),
+            LoginState::Unknown | LoginState::Works | LoginState::Refused(..) => Ok(Some(turn)),
+        }
+    }
+
+    /// What a try to connect led to.
+    pub fn tried(&self, unreachable: Option<&Unreachable>) {
+        self.work().login = match unreachable {
+            None => LoginState::Works,
+            Some(unreachable) if unreachable.is_final => {
+                LoginState::Refused(unreachable.clone(), Instant::now() + CROWDED)
+            }
+            Some(_) => LoginState::Unknown,
+        };
     }
 
     /// A connection was made; it counts as open until what is answered is dropped.

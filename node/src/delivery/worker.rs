@@ -10,9 +10,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     conclude::{Found, conclude, give_back, own_words, rest, their_words},
-    connection::{Attempt, Connection, Trouble, Unreachable, lost},
+    connect::connect,
+    connection::{Attempt, Connection, Trouble},
     hop::{Hop, Job},
+    progress::{Next, Progress},
     settler::Unsettled,
+    unreachable::{Said, Unreachable, lost},
 };
 use crate::{events, node::Node, policy::Policy, presence::Life};
 
@@ -135,10 +138,7 @@ async fn carry_all(
         drop(job);
         on_connection += 1;
         in_turn += 1;
-        if let Some(open) = connection
-            && !open.recover().await
-        {
-            *connection = None;
+        if !is_still_good(connection).await {
             on_connection = 0;
         }
         if in_turn >= MESSAGES_PER_TURN && node.delivery.places.are_wanted() {
@@ -180,6 +180,18 @@ async fn wait_for_job(
     None
 }
 
+/// Gets the connection ready for the next message; false if there is none any more.
+async fn is_still_good(connection: &mut Option<Connection>) -> bool {
+    let Some(open) = connection else { return false };
+    if open.recover().await {
+        return true;
+    }
+    if let Some(spent) = connection.take() {
+        spent.quit().await;
+    }
+    false
+}
+
 /// Attempts one job and settles it; an error means that no host takes mail, and nothing was settled.
 async fn carry(
     node: &Arc<Node>,
@@ -188,43 +200,101 @@ async fn carry(
     connection: &mut Option<Connection>,
     job: &Job,
 ) -> Result<(), Unreachable> {
+    let means = policy.means(&hop.next_hop)?;
+    if let Some(old) = connection.take_if(|open| !open.is_by(&means)) {
+        old.quit().await; // it was made with a login or roots that are not in force any more
+    }
+    let mut progress = Progress::new(job.leased.entry.recipients.len());
     let mut in_doubt = false;
     loop {
-        let open = if let Some(open) = connection {
-            open
-        } else {
-            let hello = &policy.snapshot.gateway.hostname;
-            let made = Connection::open(&hop.next_hop, hello).await?;
-            connection.insert(made.counted(hop.opened()))
+        let open = match connection {
+            Some(open) => open,
+            None => match made(node, policy, hop).await {
+                Ok(made) => connection.insert(made),
+                Err(_) if progress.has_any() => {
+                    // The next job tells what is to be told of the next hop.
+                    settle(node, policy, job, progress, LaneSignal::None, in_doubt).await;
+                    return Ok(());
+                }
+                Err(unreachable) => return fail_or_wait(node, policy, hop, job, unreachable).await,
+            },
         };
-        match open.deliver(node, job, &mut in_doubt).await {
+        let places = progress.open();
+        match open.deliver(node, job, &places, &mut in_doubt).await {
             Attempt::Stale => *connection = None, // closed while it was idle: says nothing of the message
             Attempt::Broken(trouble) => {
                 *connection = None;
-                settle_broken(node, policy, job, trouble, in_doubt).await;
+                if progress.has_any() {
+                    settle(node, policy, job, progress, LaneSignal::None, in_doubt).await;
+                } else {
+                    settle_broken(node, policy, job, trouble, in_doubt).await;
+                }
                 return Ok(());
             }
             Attempt::Done(deliveries) => {
-                let host = open.host.clone();
+                let (host, verdict) = (Arc::clone(&open.host), verdict(&deliveries));
                 if deliveries.iter().any(ends_connection) {
                     *connection = None;
                 }
-                let lane = match verdict(&deliveries) {
-                    Verdict::Works => {
-                        hop.succeed();
-                        LaneSignal::Works
+                match progress.take(&places, deliveries, &host) {
+                    Next::GoOn => {
+                        is_still_good(connection).await;
                     }
-                    // This connection only: mail goes over the others, or it lies in the one message.
-                    Verdict::Refuses if hop.is_open() => LaneSignal::None,
-                    Verdict::Breaks if !hop.lost_again() => LaneSignal::None,
-                    Verdict::Refuses | Verdict::Breaks => {
-                        let now = node.presence.now();
-                        LaneSignal::BackOff(hop.fail(now, |outage| policy.retry.interval(outage)))
+                    Next::Settle | Next::GiveUp => {
+                        let lane = lane_signal(node, policy, hop, verdict);
+                        settle(node, policy, job, progress, lane, in_doubt).await;
+                        return Ok(());
                     }
-                };
-                settle(node, policy, job, &deliveries, &host, lane, in_doubt).await;
-                return Ok(());
+                }
             }
+        }
+    }
+}
+
+/// A new connection, counted among those of its hop.
+async fn made(node: &Node, policy: &Policy, hop: &Arc<Hop>) -> Result<Connection, Unreachable> {
+    let turn = hop.turn().await?;
+    let made = connect(node, policy, &hop.next_hop).await;
+    hop.tried(made.as_ref().err());
+    drop(turn);
+    made.map(|made| made.counted(hop.opened()))
+}
+
+/// Where the recipients' own domain says that it takes no mail, they are told so at once; otherwise the mail waits.
+async fn fail_or_wait(
+    node: &Arc<Node>,
+    policy: &Policy,
+    hop: &Hop,
+    job: &Job,
+    unreachable: Unreachable,
+) -> Result<(), Unreachable> {
+    let entry = &job.leased.entry;
+    let recipients = entry.recipients.iter();
+    let found: Option<Vec<Found>> = recipients
+        .map(|recipient| {
+            let why = unreachable.permanent(&entry.route, &recipient.address)?;
+            let said = own_words(node.presence.now(), why.status(), &why.to_string(), "");
+            Some(Found::Permanent(said))
+        })
+        .collect();
+    let Some(found) = found else { return Err(unreachable) };
+    hop.succeed(); // an answer, if none that one likes
+    let settlement = conclude(node, policy, job.lease(), found, LaneSignal::Works).await.settlement;
+    settle_plain(node, job, settlement).await;
+    Ok(())
+}
+
+fn lane_signal(node: &Node, policy: &Policy, hop: &Hop, verdict: Verdict) -> LaneSignal {
+    match verdict {
+        Verdict::Works => {
+            hop.succeed();
+            LaneSignal::Works
+        }
+        // This connection only: mail goes over the others, or it lies in the one message.
+        Verdict::Refuses if hop.is_open() => LaneSignal::None,
+        Verdict::Breaks if !hop.lost_again() => LaneSignal::None,
+        Verdict::Refuses | Verdict::Breaks => {
+            LaneSignal::BackOff(hop.fail(node.presence.now(), |outage| policy.retry.interval(outage)))
         }
     }
 }
@@ -233,15 +303,23 @@ async fn settle(
     node: &Arc<Node>,
     policy: &Policy,
     job: &Job,
-    deliveries: &[Delivery],
-    host: &str,
+    progress: Progress,
     lane: LaneSignal,
     in_doubt: bool,
 ) {
     let now = node.presence.now();
-    let found = deliveries.iter().map(|delivery| found(delivery, host, now)).collect();
-    let conclusion = conclude(node, policy, job.lease(), found, lane).await;
-    let delivered_since = conclusion.next_attempt.is_none().then_some(job.leased.message.received_at);
+    let takes_nobody = progress.takes_nobody();
+    let found = progress.into_outcomes().into_iter().map(|outcome| match outcome {
+        Some((delivery, host)) => found(&delivery, &host, now),
+        None if takes_nobody => {
+            // RFC 3463 §3.6: X.5.3, too many recipients
+            let text = "it takes no recipient, by its own limits";
+            Found::Transient(own_words(now, EnhancedStatus::transient(5, 3), text, ""))
+        }
+        None => Found::NotTried,
+    });
+    let conclusion = conclude(node, policy, job.lease(), found.collect(), lane).await;
+    let delivered_since = (!conclusion.stays).then_some(job.leased.message.received_at);
     let life = Arc::clone(&job.life);
     let unsettled = Unsettled { settlement: conclusion.settlement, life, in_doubt, delivered_since };
     node.delivery.settler.settle(unsettled).await;
@@ -272,11 +350,12 @@ async fn down(node: &Arc<Node>, policy: &Policy, hop: &Arc<Hop>, job: Job, unrea
     let now = node.presence.now();
     let lane = LaneSignal::BackOff(hop.fail(now, |outage| policy.retry.interval(outage)));
     events::HopDown { next_hop: &hop.name, reason: &unreachable.reason }.emit(&node.metrics);
-    let said = match &unreachable.reply {
-        Some(reply) => transient(their_words(now, reply, &unreachable.host)),
-        // RFC 3463 §3.5: 4.4.1, no answer from host
-        None => own_words(now, EnhancedStatus::transient(4, 1), &unreachable.reason, &unreachable.host),
-    };
+    let ours = |status| own_words(now, status, &unreachable.reason, &unreachable.host);
+    let said = transient(match &unreachable.said {
+        Said::Theirs(reply) => their_words(now, reply, &unreachable.host),
+        Said::Ours(status) => ours(*status),
+        Said::Dns(why) => ours(why.status()),
+    });
     let waiting = hop.take_all();
     let found = vec![Found::Transient(said); job.leased.entry.recipients.len()];
     let settlement = conclude(node, policy, job.lease(), found, lane).await.settlement;
@@ -302,7 +381,7 @@ async fn settle_plain(node: &Node, job: &Job, settlement: Settlement) {
 
 fn found(delivery: &Delivery, host: &str, now: Timestamp) -> Found {
     match delivery {
-        Delivery::Accepted { reply, dsn: _ } => Found::Taken(their_words(now, reply, host)),
+        Delivery::Accepted { reply, dsn } => Found::Taken { said: their_words(now, reply, host), dsn: *dsn },
         Delivery::Refused(refusal) if refusal.is_permanent() => Found::Permanent(said(refusal, host, now)),
         Delivery::Refused(refusal) => Found::Transient(transient(said(refusal, host, now))),
         Delivery::Lost(loss) => Found::Transient(own_words(
@@ -314,12 +393,7 @@ fn found(delivery: &Delivery, host: &str, now: Timestamp) -> Found {
         Delivery::Aborted => {
             Found::Transient(own_words(now, EnhancedStatus::transient(3, 0), "given up before its end", host))
         }
-        Delivery::NotTried => Found::Transient(own_words(
-            now,
-            EnhancedStatus::transient(5, 3),
-            "it takes no more recipients at once",
-            host,
-        )),
+        Delivery::NotTried => Found::NotTried,
     }
 }
 
