@@ -12,6 +12,8 @@ pub struct HeaderObserver {
     line: usize,
     /// Whether the current line is like `Received:` so far.
     alike: bool,
+    /// The current line is a CR so far.
+    is_cr: bool,
 }
 
 impl HeaderObserver {
@@ -40,11 +42,16 @@ impl HeaderObserver {
     }
 
     fn line(&mut self, piece: &[u8]) {
-        // RFC 5322 §2.1: an empty line ends the header.
-        if (self.line == 0 && piece == b"\r\n") || (self.line == 1 && piece == b"\n" && !self.alike) {
+        // RFC 5322 §2.1: an empty line ends the header; that of binary content may end with a bare LF.
+        let is_empty = match self.line {
+            0 => piece == b"\r\n" || piece == b"\n",
+            _ => self.is_cr && piece == b"\n",
+        };
+        if is_empty {
             self.ended = true;
             return;
         }
+        self.is_cr = self.line == 0 && piece == b"\r";
         let wanted = RECEIVED.get(self.line..).unwrap_or_default();
         let common = wanted.len().min(piece.len());
         if self.alike && common > 0 {
@@ -81,6 +88,18 @@ mod tests {
                 observer.observe(piece);
             }
             prop_assert_eq!(observer.received(), 3);
+        }
+
+        #[test]
+        fn cutting_the_input_elsewhere_changes_nothing(
+            text in "(Received:|x|\r\n|\r\n|\r|\n){0,20}",
+            piece in 1usize..5,
+        ) {
+            let mut whole = HeaderObserver::new();
+            whole.observe(text.as_bytes());
+            let mut cut = HeaderObserver::new();
+            text.as_bytes().chunks(piece).for_each(|piece| cut.observe(piece));
+            prop_assert_eq!(cut.received(), whole.received());
         }
     }
 }
