@@ -80,6 +80,9 @@ pub struct Pop3Tls {
     /// Whether the certificate must be right; absent: Required.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<TlsVerify>,
+    /// The Secret whose key `ca.crt` has the certificates that count as roots; absent: those of the node's system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<ObjectRef>,
 }
 
 /// A POP3 server.

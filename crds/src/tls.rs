@@ -36,6 +36,9 @@ pub struct ClientTls {
     /// Whether the certificate must be right; absent: Opportunistic.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verify: Option<TlsVerify>,
+    /// The Secret whose key `ca.crt` has the certificates that count as roots; absent: those of the node's system.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ca_secret_ref: Option<ObjectRef>,
 }
 
 /// How an SMTP client authenticates (RFC 4954).
@@ -63,6 +66,6 @@ pub struct ClientAuthentication {
     /// The method; absent: Auto.
     #[serde(default)]
     pub method: AuthenticationMethod,
-    /// The Secret with the keys `username` and `password`.
+    /// The Secret with the keys `username` and `password`; for XOAUTH2 the password is the token.
     pub credentials_secret_ref: ObjectRef,
 }

@@ -1,10 +1,12 @@
-//! From a reading to what the nodes get and what there is to say: the compiler, with the places of its verdicts. Pure but for the reader it calls.
+//! From a reading to what the nodes get and what there is to say: the compiler, with the places of its verdicts. Pure but for the reader and the clock that
+//! it asks.
 
-use std::{collections::HashSet, path::Path, sync::Arc};
+use std::{collections::HashSet, path::Path, sync::Arc, time::SystemTime};
 
 use posthouse_compiler::{Compilation, Compiler, Context, ObjectKey, Severity, Standing, Verdict};
 use posthouse_config::Snapshot;
 use posthouse_crds::Kind;
+use posthouse_model::Timestamp;
 
 use crate::{
     failure::Failure,
@@ -48,7 +50,13 @@ impl Judged {
 /// Reads and judges a folder once.
 pub(crate) fn judge_folder(path: &Path) -> Result<Judged, Failure> {
     let reading = Reader::new(path).read(&Reading::default())?;
-    Ok(judge(&mut Compiler::default(), &reading, &Context::default()))
+    Ok(judge(&mut Compiler::default(), &reading, &Context { now: now(), ..Context::default() }))
+}
+
+/// The time that certificates are judged by, and names that are gone.
+pub(crate) fn now() -> Timestamp {
+    let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Timestamp::default().after(since_epoch)
 }
 
 /// Judges what was read.
@@ -62,7 +70,7 @@ pub(crate) fn judge(compiler: &mut Compiler, reading: &Reading, context: &Contex
 
 /// What becomes of a rule that stays, but not with all that it sent by.
 pub(crate) const MAIL_WAITS: &str = "what mail it is for stays as it was programmed before, and that mail waits until the rule is corrected: where it went \
-                                     is refused, or the login that it went with was taken away";
+                                     is refused, or the login that it went with, or the roots that it trusted, were taken away";
 
 /// What holds meanwhile of the resources that are refused, for a run that goes on: one line for each.
 pub(crate) fn standing(compilation: &Compilation, reading: &Reading) -> Vec<Finding> {

@@ -113,7 +113,8 @@ fn explain_says_where_mail_goes_and_exits_1_where_it_is_refused() {
     let answer = ask("explain", MANIFESTS, &["--from", "a@example.net", "--to", "alice@example.com"]);
     assert_eq!(answer.code, Some(0), "{}", answer.errors);
     assert!(
-        answer.output.contains("MailDomain mail/example-com") && answer.output.contains("lmtp:127.0.0.1:24")
+        answer.output.contains("MailDomain mail/example-com")
+            && answer.output.contains("127.0.0.1:24 (LMTP)")
     );
 
     let answer = ask("explain", MANIFESTS, &["--from", "<>", "--to", "<bob@example.com>", "-o", "json"]);

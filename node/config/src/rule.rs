@@ -82,7 +82,7 @@ pub enum Match {
 pub enum RuleTarget {
     /// To these hosts: the next where one fails. With a port: address records; without: MX.
     Relay {
-        /// At least one.
+        /// At least one; of a rule that is refused, and whose mail waits, perhaps none.
         hosts: Box<[HostPort]>,
     },
     /// To the recipient domain's own servers, by MX.

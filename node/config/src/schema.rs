@@ -91,8 +91,9 @@ impl Snapshot {
         gateway.resolver = None;
         gateway.denied_networks = Box::default();
         for listener in &mut gateway.listeners {
-            let is_plain =
-                listener.tls.take().is_none() && mem::take(&mut listener.proxy_networks).is_empty();
+            // Both go, whatever the other is: an older node refuses a document with what it does not know.
+            let (tls, networks) = (listener.tls.take(), mem::take(&mut listener.proxy_networks));
+            let is_plain = tls.is_none() && networks.is_empty();
             if !is_plain && listener.closed.is_none() {
                 listener.closed = Some("it needs a newer node".into());
                 parts.push(Part::Gateway);

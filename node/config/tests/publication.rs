@@ -11,11 +11,12 @@ use std::{collections::HashMap, sync::Arc};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use posthouse_config::{
-    Assembled, Assembly, AuthenticationMethod, CHUNK_LENGTH, ChunkName, ClientTls, Credentials, Epoch,
-    Gateway, MailDomain, Match, Pointer, Publication, Queue, Recipients, Refusal, RelayRule, Retired,
-    RuleTarget, SealingKey, Secret, Snapshot, Tier, common_schema,
+    Admits, AliasedRecipients, Assembled, Assembly, AuthenticationMethod, CHUNK_LENGTH, Certificate,
+    ChunkName, ClientTls, Credentials, Epoch, Forward, Gateway, Listener, ListenerTls, LocalDelivery,
+    MailDomain, Match, Part, Pointer, Protocol, Publication, Queue, Recipients, Refusal, RelayRule, Resolver,
+    Retired, RuleTarget, SealingKey, Secret, Snapshot, Tier, TlsMode, UnknownRecipients, common_schema,
 };
-use posthouse_model::{LocalPart, QueueName, Timestamp};
+use posthouse_model::{HostPort, LocalPart, QueueName, Timestamp};
 use proptest::{prelude::*, sample::subsequence};
 
 fn key(octet: u8) -> SealingKey {
@@ -98,9 +99,13 @@ fn what_was_published_is_put_together_again_as_it_was() {
             username: Secret::new("u"),
             password: Secret::new("planted-secret"),
         }),
+        method: AuthenticationMethod::ScramSha256,
+        tls: ClientTls { mode: TlsMode::Implicit, verified: true, roots: Some("roots".into()) },
+        guarded: true,
         unsupported: Box::default(),
     }]
     .into();
+    secure(&mut sent);
     let publication = road.publish(&Arc::new(sent.clone()), 7, &key, None);
     let got = road.assemble(publication.pointer, &[key], None).unwrap();
     assert_eq!(*got.snapshot, Snapshot { generation: 7, ..sent });
@@ -217,7 +222,7 @@ fn a_refusal_names_the_resource_and_quotes_nothing() {
     let name = ChunkName::of(&piece);
     let gateway = serde_json::to_value(&snapshot([]).gateway).unwrap();
     let index = serde_json::json!({
-        "schema": 3, "epoch": epoch(1), "gateway": gateway,
+        "schema": 4, "epoch": epoch(1), "gateway": gateway,
         "sections": [{"list": "Rules", "chunks": [name]}]
     });
     let index = posthouse_config::fuzzing::index(&key, index.to_string().as_bytes()).unwrap();
@@ -234,11 +239,11 @@ fn a_refusal_names_the_resource_and_quotes_nothing() {
 #[test]
 fn a_snapshot_of_the_next_schema_is_refused_whole_with_the_cure() {
     let mut road = Road::default();
-    let newer = Snapshot { schema: 4, ..Snapshot::clone(&snapshot(large(3))) };
+    let newer = Snapshot { schema: 5, ..Snapshot::clone(&snapshot(large(3))) };
     let publication = road.publish(&Arc::new(newer), 1, &key(1), None);
     assert_eq!(
         road.assemble(publication.pointer, &[key(1)], None).unwrap_err().to_string(),
-        "the snapshot has schema version 4; this node reads 1 to 3: upgrade the node"
+        "the snapshot has schema version 5; this node reads 1 to 4: upgrade the node"
     );
 }
 
@@ -261,29 +266,126 @@ fn what_an_older_node_gets_is_what_it_reads_and_never_more_than_is_safe() {
     }]
     .into();
     let newest = Arc::new(newest);
-    assert!(Arc::ptr_eq(&newest.at_schema(3).snapshot, &newest));
-    for schema in [2, 1] {
+    assert!(Arc::ptr_eq(&newest.at_schema(4).snapshot, &newest));
+    for schema in [3, 2, 1] {
         let old = newest.at_schema(schema);
-        assert_eq!(old.rules, ["mail/r".parse().unwrap()], "it is told which resource needs more");
+        let parts = [Part::Rule("mail/r".parse().unwrap())];
+        assert_eq!(old.parts, parts, "it is told which resource needs more");
         let encoded = String::from_utf8(old.snapshot.encode().unwrap()).unwrap();
         assert!(encoded.starts_with(&format!("{{\"schema\":{schema},")));
-        assert!(!encoded.contains("credentials"));
+        assert_eq!(encoded.contains("credentials"), schema == 3);
         assert_eq!(*old.snapshot.rules[0].unsupported, ["relay.authentication".into()], "its mail waits");
-        assert_eq!(encoded.contains("\"retired\""), schema == 2);
+        assert_eq!(encoded.contains("\"retired\""), schema >= 2);
         old.snapshot.check().unwrap();
         let placeholder = old.snapshot.domains.iter().find(|domain| domain.domain.as_str() == "gone.example");
         assert_eq!(placeholder.is_some_and(|domain| domain.suspended), schema == 1, "it goes on with 451");
     }
 }
 
+/// Gives a snapshot what schema 4 brought to a gateway and a domain.
+fn secure(snapshot: &mut Snapshot) {
+    let certificate = "mail/tls".parse::<posthouse_config::ResourceName>().unwrap();
+    let tls =
+        ListenerTls { mode: TlsMode::StartTls, required: true, certificates: [certificate.clone()].into() };
+    let listener = |name: &str, port, tls, networks: &[&str]| Listener {
+        name: name.into(),
+        protocol: Protocol::Smtp,
+        port,
+        bind_port: port,
+        closed: None,
+        tls,
+        proxy_networks: networks.iter().map(|network| network.parse().unwrap()).collect(),
+    };
+    snapshot.gateway.listeners = [
+        listener("plain", 2525, None, &[]),
+        listener("both", 2526, Some(tls), &["10.0.0.0/8"]),
+        listener("proxied", 2527, None, &["10.0.0.0/8"]),
+    ]
+    .into();
+    snapshot.gateway.resolver =
+        Some(Resolver { nameservers: ["10.0.0.53:53".parse().unwrap()].into(), dnssec: true });
+    snapshot.gateway.denied_networks = ["127.0.0.0/8".parse().unwrap()].into();
+    snapshot.certificates = [Certificate {
+        name: certificate,
+        chain: "chain".into(),
+        key: Secret::new("planted-certificate-key"),
+    }]
+    .into();
+    let host = HostPort { host: "lmtp.tenant.svc".into(), port: Some(24) };
+    let queue = QueueName::new("d00000.example").unwrap();
+    Arc::make_mut(&mut snapshot.domains[0]).local_delivery =
+        Some(LocalDelivery::Lmtp { host: host.clone(), queue: queue.clone(), guarded: true });
+    Arc::make_mut(&mut snapshot.domains[1]).unknown_recipients =
+        UnknownRecipients::Forward(Box::new(Forward {
+            host,
+            queue,
+            aliased_recipients: AliasedRecipients::default(),
+            admits: Admits::default(),
+            guarded: true,
+            unsupported: Box::default(),
+        }));
+}
+
+#[test]
+fn an_older_node_does_nothing_in_the_clear_nor_unguarded_that_was_meant_otherwise() {
+    let mut newest = Snapshot::clone(&snapshot(large(3)));
+    secure(&mut newest);
+    let rule = |name: &str, tls, guarded| RelayRule {
+        origin: name.parse().unwrap(),
+        tier: Tier::First,
+        order: 1,
+        suspended: false,
+        matches: Match::Always,
+        target: RuleTarget::Direct,
+        credentials: None,
+        method: AuthenticationMethod::default(),
+        tls,
+        guarded,
+        unsupported: Box::default(),
+    };
+    let verified = ClientTls { verified: true, ..ClientTls::default() };
+    newest.rules = [
+        rule("mail/clear", ClientTls { mode: TlsMode::Disabled, ..ClientTls::default() }, false),
+        rule("mail/guarded", ClientTls::default(), true),
+        rule("mail/plain", ClientTls::default(), false),
+        rule("mail/verified", verified, false),
+    ]
+    .into();
+    newest.check().unwrap();
+    let old = Arc::new(newest).at_schema(3);
+    let domain = |name: &str| Part::Domain(format!("mail/{name}").parse().unwrap());
+    let lost = |name: &str| Part::Rule(name.parse().unwrap());
+    assert_eq!(
+        old.parts,
+        [
+            Part::Gateway,
+            domain("d00000.example"),
+            domain("d00001.example"),
+            lost("mail/guarded"),
+            lost("mail/verified")
+        ]
+    );
+    let encoded = String::from_utf8(old.snapshot.encode().unwrap()).unwrap();
+    for word in ["tls\":", "proxyNetworks", "certificate", "resolver", "denied", "guarded\":", "planted"] {
+        assert!(!encoded.contains(word), "{word}: {encoded}");
+    }
+    let open: Vec<_> = old.snapshot.gateway.listeners.iter().map(|one| one.closed.is_none()).collect();
+    assert_eq!(open, [true, false, false]);
+    assert!(old.snapshot.domains[0].suspended && !old.snapshot.domains[1].suspended);
+    let waits: Vec<_> = old.snapshot.rules.iter().map(|rule| !rule.unsupported.is_empty()).collect();
+    assert_eq!(waits, [false, true, false, true]);
+    old.snapshot.check().unwrap();
+}
+
 #[test]
 fn the_schema_that_is_written_is_the_newest_that_all_read() {
-    assert_eq!(common_schema([]), Some(3));
+    assert_eq!(common_schema([]), Some(4));
+    assert_eq!(common_schema([(1, 4), (1, 6)]), Some(4));
     assert_eq!(common_schema([(1, 3), (1, 5)]), Some(3));
     assert_eq!(common_schema([(1, 3), (1, 1)]), Some(1));
     assert_eq!(common_schema([(2, 4), (1, 2)]), Some(2));
     assert_eq!(common_schema([(2, 4), (1, 1)]), None);
-    assert_eq!(common_schema([(4, 6)]), None);
+    assert_eq!(common_schema([(5, 6)]), None);
 }
 
 proptest! {
@@ -315,7 +417,7 @@ proptest! {
 
     #[test]
     fn no_octets_make_the_reader_panic(octets in prop::collection::vec(any::<u8>(), 0..200)) {
-        let pointer = Pointer { epoch: epoch(1), schema: 3, index: posthouse_config::SnapshotHash::of(&octets), key: key(1).id() };
+        let pointer = Pointer { epoch: epoch(1), schema: 4, index: posthouse_config::SnapshotHash::of(&octets), key: key(1).id() };
         prop_assert!(Assembly::open(pointer, &octets, &[key(1)]).is_err());
         let _ = Pointer::decode(&octets);
     }

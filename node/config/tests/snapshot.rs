@@ -143,7 +143,7 @@ fn everything() -> Snapshot {
 fn the_encoding_is_what_is_written_here() {
     let encoded = String::from_utf8(everything().sorted().encode().unwrap()).unwrap();
     let expected = concat!(
-        r#"{"schema":3,"generation":0,"gateway":{"origin":"mail/edge","hostname":"mail.example.com","listeners":["#,
+        r#"{"schema":4,"generation":0,"gateway":{"origin":"mail/edge","hostname":"mail.example.com","listeners":["#,
         r#"{"name":"smtp","protocol":"Smtp","port":25,"bindPort":10025},"#,
         r#"{"name":"odmr","protocol":"Odmr","port":366,"bindPort":10366,"closed":"NotSupportedYet: protocol Odmr"}],"#,
         r#""queue":{"id":"mail.edge","reserve":268435456,"retry":{"intervals":[300000,900000,1800000,3600000,7200000],"#,
@@ -177,12 +177,12 @@ fn a_snapshot_survives_its_encoding() {
 
 #[test]
 fn a_schema_that_is_not_known_is_refused_by_its_number_whatever_else_the_document_says() {
-    for (version, cure) in [("4", "upgrade the node"), ("0", "upgrade the operator")] {
+    for (version, cure) in [("5", "upgrade the node"), ("0", "upgrade the operator")] {
         let document = format!(r#"{{"schema":{version},"chunks":[{{"new":"thing"}}]}}"#);
         let error = Snapshot::decode(document.as_bytes()).unwrap_err();
         assert_eq!(
             error.to_string(),
-            format!("the snapshot has schema version {version}; this node reads 1 to 3: {cure}")
+            format!("the snapshot has schema version {version}; this node reads 1 to 4: {cure}")
         );
     }
 }

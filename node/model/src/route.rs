@@ -82,6 +82,44 @@ impl NextHop {
     pub fn new(transport: Transport, hosts: Vec<HostPort>) -> Self {
         Self { transport, hosts, security: Security::default() }
     }
+
+    /// For people: `mx1.example:25, then mx2.example:25 (SMTP)`, `the MX of example.com (SMTP, verified TLS)`.
+    pub fn in_words(&self) -> impl fmt::Display + '_ {
+        InWords(self)
+    }
+}
+
+struct InWords<'a>(&'a NextHop);
+
+impl fmt::Display for InWords<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let NextHop { transport, hosts, security: Security { tls, verified, guarded, rule } } = self.0;
+        let transport = match transport {
+            Transport::Smtp => "SMTP",
+            Transport::Lmtp => "LMTP",
+            Transport::Maildrop => return f.write_str("a maildrop"),
+        };
+        for (place, host) in hosts.iter().enumerate() {
+            let then = if place > 0 { ", then " } else { "" };
+            let by_mx = if host.port.is_none() { "the MX of " } else { "" };
+            write!(f, "{then}{by_mx}{host}")?;
+        }
+        write!(f, " ({transport}")?;
+        f.write_str(match (tls, verified) {
+            (HopTls::StartTls, false) => "",
+            (HopTls::StartTls, true) => ", verified TLS",
+            (HopTls::Implicit, false) => ", TLS from the start",
+            (HopTls::Implicit, true) => ", verified TLS from the start",
+            (HopTls::Disabled, _) => ", no TLS",
+        })?;
+        if let Some(rule) = rule {
+            write!(f, ", with the login or the roots of RelayRule {rule}")?;
+        }
+        if *guarded {
+            f.write_str(", not into denied networks")?;
+        }
+        f.write_str(")")
+    }
 }
 
 /// How a next hop stands in a record: those with the defaults as they did before there was anything else.
@@ -239,6 +277,23 @@ pub struct Route {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn people_are_told_a_next_hop_in_words() {
+        for (text, words) in [
+            ("maildrop", "a maildrop"),
+            ("smtp:a.example:25,[::1]:25", "a.example:25, then [::1]:25 (SMTP)"),
+            ("smtp+guarded:example.com", "the MX of example.com (SMTP, not into denied networks)"),
+            ("smtp+clear:a:25", "a:25 (SMTP, no TLS)"),
+            ("lmtps+verified:a:24", "a:24 (LMTP, verified TLS from the start)"),
+            (
+                "smtp+verified:mail/r@a:587",
+                "a:587 (SMTP, verified TLS, with the login or the roots of RelayRule mail/r)",
+            ),
+        ] {
+            assert_eq!(text.parse::<NextHop>().unwrap().in_words().to_string(), words);
+        }
+    }
 
     #[test]
     fn a_next_hop_survives_its_text() {

@@ -118,6 +118,8 @@ pub enum RefusalReason {
     NoLocalDelivery,
     /// The route names no host.
     NoHost,
+    /// It waits in the queue, its resource routes it no longer, and no other does.
+    NoLongerRouted,
     /// The next hop is this gateway.
     OwnHop,
 }
@@ -136,6 +138,7 @@ impl Refusal {
             RefusalReason::DomainRetired => r::retired(),
             RefusalReason::NoLocalDelivery => r::no_local_delivery(),
             RefusalReason::NoHost => r::no_host(),
+            RefusalReason::NoLongerRouted => r::no_longer_routed(),
             RefusalReason::OwnHop => r::own_hop(),
         };
         Self { reason, reply }
@@ -180,7 +183,8 @@ impl fmt::Display for QueueMode {
 impl fmt::Display for Delivery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { recipient, queue, mode, route, reason: _ } = self;
-        write!(f, "<{recipient}> by {} to {}, queue {queue} ({mode})", route.origin, route.next_hop)?;
+        let (origin, next_hop) = (&route.origin, route.next_hop.in_words());
+        write!(f, "<{recipient}> by {origin} to {next_hop}, queue {queue} ({mode})")?;
         match &route.waits {
             Some(waits) => write!(f, "; it waits: {waits}"),
             None => Ok(()),

@@ -74,10 +74,13 @@ impl RuleDestination {
     }
 }
 
+/// The origin of routes that no resource asked for.
+pub(crate) const DIRECT_DELIVERY: &str = "direct delivery";
+
 impl Direct {
     /// Where no rule matches.
     pub(crate) fn by_default() -> Self {
-        Self { origin: "direct delivery".to_owned(), security: Security::default(), waits: None }
+        Self { origin: DIRECT_DELIVERY.to_owned(), security: Security::default(), waits: None }
     }
 
     /// The route for a recipient of this domain.

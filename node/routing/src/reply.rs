@@ -74,6 +74,13 @@ pub fn no_host() -> Reply {
     Reply::new(ReplyCode::LOCAL_ERROR, Some(EnhancedStatus::transient(3, 5)), text)
 }
 
+/// RFC 3463 §3.4 (x.3.5): what the mail was accepted to go by is gone, and nothing else is for it. Transient: its owner may bring it back.
+#[must_use]
+pub fn no_longer_routed() -> Reply {
+    let text = "the resource that routed it is gone or suspended";
+    Reply::new(ReplyCode::LOCAL_ERROR, Some(EnhancedStatus::transient(3, 5)), text)
+}
+
 /// RFC 3463 §3.5 (x.4.6): the next hop is this gateway itself. Transient, so that nothing is lost while the owner mends it.
 #[must_use]
 pub fn own_hop() -> Reply {

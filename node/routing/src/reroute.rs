@@ -1,7 +1,8 @@
 //! Routing is not frozen: mail that waits is routed again when a newer snapshot is there. Pure.
 //!
 //! What was accepted stays accepted. A recipient that would be refused for good today keeps the route that the queue has for it, and the far
-//! end decides; so does one whose domain was deleted. One that would be refused for now waits, and so does one whose rule was deleted.
+//! end decides; so does one whose domain was deleted. One that would be refused for now waits, and so does one whose rule was deleted or suspended.
+//! That no rule matches sends nothing directly that a resource routed elsewhere when it was accepted: a deletion may be a slip.
 
 use std::borrow::Cow;
 
@@ -10,6 +11,7 @@ use posthouse_model::{Mailbox, ReversePath, Route, Timestamp};
 use crate::{
     client::Source,
     decision::{Acceptance, Decision, Refusal, RefusalReason},
+    destination::DIRECT_DELIVERY,
     router::Router,
     step::Step,
     trace::{NoTrace, Trace},
@@ -18,6 +20,9 @@ use crate::{
 
 /// The kind of resource whose mail drains by its stored route when the resource is gone.
 const MAIL_DOMAIN: &str = "MailDomain";
+
+/// The kind of resource whose mail waits then.
+const RELAY_RULE: &str = "RelayRule";
 
 /// Where a queued recipient's mail goes now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,7 +74,15 @@ impl Router {
         // the mail of a retired name drains by its stored route, however long ago the name retired
         let now = Timestamp::default();
         let walk = Walk::new(self, sender, Source::Queue { namespace }, names, now, trace);
-        match walk.run_address(Cow::Borrowed(recipient)) {
+        let decision = match walk.run_address(Cow::Borrowed(recipient)) {
+            Decision::Accepted(acceptance)
+                if is_by_default(&acceptance) && !self.may_go_directly(&stored.origin) =>
+            {
+                Decision::Refused(Refusal::new(RefusalReason::NoLongerRouted))
+            }
+            decision => decision,
+        };
+        match decision {
             Decision::Accepted(acceptance) => Rerouted::Routed(acceptance),
             Decision::Refused(refusal) if self.must_wait(&refusal, stored) => Rerouted::Waits(refusal),
             Decision::Refused(refusal) => {
@@ -97,15 +110,32 @@ impl Router {
         !matches!(origin_parts(&stored.origin), Some((MAIL_DOMAIN, _)))
     }
 
+    /// Whether mail with a route of this origin is sent by MX where no rule matches it now: not if a domain routed it, or a rule that is gone or
+    /// suspended. The owner who edited a rule so that it is for other mail said so.
+    fn may_go_directly(&self, origin: &str) -> bool {
+        match origin_parts(origin) {
+            Some((MAIL_DOMAIN, _)) => false,
+            Some((RELAY_RULE, name)) => {
+                self.snapshot().rules.iter().any(|rule| rule.origin.as_str() == name && !rule.suspended)
+            }
+            _ => true,
+        }
+    }
+
     /// Whether the resource that a route names is in the snapshot.
     fn has_origin(&self, origin: &str) -> bool {
         let snapshot = self.snapshot();
         match origin_parts(origin) {
             Some((MAIL_DOMAIN, name)) => snapshot.domains.iter().any(|domain| domain.origin.as_str() == name),
-            Some(("RelayRule", name)) => snapshot.rules.iter().any(|rule| rule.origin.as_str() == name),
+            Some((RELAY_RULE, name)) => snapshot.rules.iter().any(|rule| rule.origin.as_str() == name),
             _ => false,
         }
     }
+}
+
+/// Whether no resource asked for a route.
+fn is_by_default(acceptance: &Acceptance) -> bool {
+    acceptance.deliveries.iter().any(|delivery| delivery.route.origin == DIRECT_DELIVERY)
 }
 
 /// The kind and the name in a route's origin: `RelayRule mail/customer-a`.

@@ -267,6 +267,7 @@ impl fmt::Display for Step {
             Self::Direct => f.write_str("the rule says direct delivery by MX"),
             Self::NoRoute { why } => why.fmt(f),
             Self::Delivers { recipient, queue, hold, next_hop, origin, waits } => {
+                let next_hop = next_hop.in_words();
                 write!(f, "<{recipient}> goes by {origin} to {next_hop}, queue {queue}")?;
                 if let Some(hold) = hold {
                     write!(f, ", {hold}")?;

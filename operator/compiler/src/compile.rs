@@ -25,7 +25,6 @@ use crate::{
     secrets::Secrets,
     snapshot, syntax,
     tenancy::Namespaces,
-    unsupported::{self, Withheld},
     verdict::{Report, Severity, Subject, Verdict},
 };
 
@@ -200,14 +199,13 @@ impl<'a> Input<'a> {
             report.say(subject, field, Reason::HostNotAllowed, message);
             return None;
         }
-        let unchecked = namespace != &gateway.key.namespace
-            && host.parse::<IpAddr>().is_err()
-            && !self.is_allowed_host(gateway, namespace, &host);
-        let withheld = unsupported::judge(unsupported::EGRESS, &unchecked, field, subject, report);
+        let is_listed =
+            namespace != &gateway.key.namespace && self.is_allowed_host(gateway, namespace, &host);
+        let guarded = self.is_guarded(gateway, namespace, &host);
         let single = !host.contains(['.', ':']);
         let complete = single && self.context.environment == Environment::Cluster;
         let name = if complete { format!("{host}.{namespace}.svc") } else { host };
-        Some(Host { name, withheld })
+        Some(Host { name, guarded, is_listed })
     }
 
     /// Whether a resource of a namespace may use a domain name at a gateway.
@@ -215,18 +213,21 @@ impl<'a> Input<'a> {
         gateway.grants.allow(&self.namespaces, &gateway.key.namespace, namespace, name)
     }
 
-    /// Whether a host that was compiled before may be connected to now as well, without any check that is not built yet.
-    pub(crate) fn still_allows(&self, gateway: &Gateway<'_>, namespace: &str, host: &str) -> bool {
+    /// Whether the node must look at the addresses of a host that was compiled before.
+    pub(crate) fn still_guards(&self, gateway: &Gateway<'_>, namespace: &str, host: &str) -> bool {
         let written = match self.context.environment {
             Environment::Cluster => host.strip_suffix(&format!(".{namespace}.svc")),
             Environment::Local => None,
         };
-        let is_listed = [Some(host), written]
-            .into_iter()
-            .flatten()
-            .any(|host| self.is_allowed_host(gateway, namespace, host));
-        let is_own = *namespace == gateway.key.namespace;
-        is_own || is_listed || host.parse::<IpAddr>().is_ok() && self.may_connect(gateway, namespace, host)
+        [Some(host), written].into_iter().flatten().all(|host| self.is_guarded(gateway, namespace, host))
+    }
+
+    /// Whether the node must look at the addresses of a host when it connects: a tenant chose the name, and nobody knows yet where it leads. An
+    /// address by itself was judged here.
+    fn is_guarded(&self, gateway: &Gateway<'_>, namespace: &str, host: &str) -> bool {
+        namespace != gateway.key.namespace
+            && host.parse::<IpAddr>().is_err()
+            && !self.is_allowed_host(gateway, namespace, host)
     }
 
     fn is_allowed_host(&self, gateway: &Gateway<'_>, namespace: &str, host: &str) -> bool {
@@ -237,7 +238,7 @@ impl<'a> Input<'a> {
     }
 
     /// Whether a resource of a namespace may make the gateway connect to a host. A name is checked again by the node, on its address.
-    fn may_connect(&self, gateway: &Gateway<'_>, namespace: &str, host: &str) -> bool {
+    pub(crate) fn may_connect(&self, gateway: &Gateway<'_>, namespace: &str, host: &str) -> bool {
         if namespace == gateway.key.namespace {
             return true;
         }
@@ -254,8 +255,10 @@ impl<'a> Input<'a> {
 pub(crate) struct Host {
     /// Its name or address, in lower case.
     pub(crate) name: String,
-    /// Why mail must not go there yet, if it must not.
-    pub(crate) withheld: Vec<Withheld>,
+    /// The node looks at its addresses when it connects.
+    pub(crate) guarded: bool,
+    /// The gateway's owner lets this tenant connect to it wherever it leads.
+    pub(crate) is_listed: bool,
 }
 
 /// The gateways, checked, by key.

@@ -14,7 +14,7 @@ use smallvec::SmallVec;
 
 use crate::{
     claims::Settled,
-    compile::{Attachment, Gateways, Input},
+    compile::{Attachment, Gateways, Host, Input},
     gateway::Gateway,
     memory::Remembered,
     reason::Reason,
@@ -76,8 +76,16 @@ pub(crate) struct DomainPlan<'a> {
 /// Where mail of users goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum LocalDelivery {
-    Lmtp(HostPort),
+    Lmtp(Place),
     Maildrop,
+}
+
+/// A host that mail is brought to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Place {
+    pub(crate) host: HostPort,
+    /// The node looks at its addresses when it connects.
+    pub(crate) guarded: bool,
 }
 
 /// What happens to mail for a recipient that is not listed.
@@ -86,9 +94,9 @@ pub(crate) enum Unknown {
     /// It is refused for good.
     Reject,
     /// It is forwarded.
-    Forward(HostPort),
-    /// It would be forwarded there, but something is wrong or not built, as the marks say: it is accepted and waits.
-    Waits(HostPort, Vec<String>),
+    Forward(Place),
+    /// It would be forwarded there, but something is wrong, as the marks say: it is accepted and waits.
+    Waits(Place, Vec<String>),
 }
 
 impl<'a> DomainPlan<'a> {
@@ -265,10 +273,8 @@ fn local_delivery(
                 let message = "0 is not a port: use 1 to 65535";
                 report.say(subject, "spec.localDelivery.lmtp.port", Reason::InvalidPort, message);
             }
-            host.map(|host| {
-                // A domain says nothing of users that wait, so a host that must not be connected to yet withholds all of it.
-                plan.complete &= host.withheld.is_empty();
-                LocalDelivery::Lmtp(HostPort { host: host.name, port: Some(lmtp.port) })
+            host.map(|Host { name, guarded, is_listed: _ }| {
+                LocalDelivery::Lmtp(Place { host: HostPort { host: name, port: Some(lmtp.port) }, guarded })
             })
         }
         (None, Some(_)) => Some(LocalDelivery::Maildrop),
@@ -349,19 +355,14 @@ fn unknown_recipients(
     }
     // An address has no MX: without a port it is meant at SMTP's own (RFC 5321 §4.5.4.2).
     let is_address = forward.host.parse::<std::net::IpAddr>().is_ok();
-    let forward = match forward.port {
-        None if is_address => &Forward { port: Some(25), ..forward.clone() },
-        _ => forward,
-    };
-    let mut withheld = unsupported::judge(unsupported::FORWARD, forward, FIELD, subject, report);
-    let host = host?;
-    withheld.extend(host.withheld);
-    let mut waits_for: Vec<_> = withheld.into_iter().map(|withheld| withheld.field).collect();
-    if report.errors() > errors {
-        waits_for.push(unsupported::refused("unknownRecipients.forward"));
-    }
-    let host = HostPort { host: host.name, port: forward.port };
-    Some(if waits_for.is_empty() { Unknown::Forward(host) } else { Unknown::Waits(host, waits_for) })
+    let port = forward.port.or(is_address.then_some(25));
+    let Host { name, guarded, is_listed: _ } = host?;
+    let place = Place { host: HostPort { host: name, port }, guarded };
+    Some(if report.errors() > errors {
+        Unknown::Waits(place, vec![unsupported::refused("unknownRecipients.forward")])
+    } else {
+        Unknown::Forward(place)
+    })
 }
 
 fn releases_somehow(release: &Release) -> bool {

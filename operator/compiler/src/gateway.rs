@@ -4,13 +4,13 @@
 use std::sync::Arc;
 
 use ipnet::IpNet;
-use posthouse_config::{AddressTrust, Hold, ResourceName, bind_port};
+use posthouse_config::{self as config, AddressTrust, Hold, ResourceName, bind_port};
 use posthouse_crds::{
     Kind, MailGateway, NamespaceSelection, SecretKeyRef,
     mail_gateway::{
-        Connectivity, ConnectivityMode, Egress, Listener, Queue, Redis, RedisTopology, RelayControl, Retry,
+        Connectivity, ConnectivityMode, Dnssec, Egress, Listener, Queue, Redis, RedisTopology, RelayControl,
+        Resolver, Retry,
     },
-    tls::TlsMode,
 };
 use posthouse_model::Domain;
 
@@ -19,16 +19,17 @@ use crate::{
     reason::Reason,
     resources::{Environment, ObjectKey},
     syntax,
-    tenancy::{Grants, Seen, check_selection},
+    tenancy::{Grants, check_selection},
     unsupported,
     verdict::{Report, Subject},
 };
 
+mod listeners;
+
+pub(crate) use listeners::{CheckedListener, Tls};
+
 /// What is kept from resources of other namespaces by default: this machine and its link.
 const DEFAULT_DENIED_NETWORKS: [&str; 3] = ["127.0.0.0/8", "::1/128", "169.254.0.0/16"];
-
-/// The longest name of a listener: that of a Service port.
-const LISTENER_NAME_LENGTH: usize = 15;
 
 /// The longest id of a queue.
 const QUEUE_ID_LENGTH: usize = 253;
@@ -45,8 +46,9 @@ pub(crate) struct Gateway<'a> {
     pub(crate) origin: Option<ResourceName>,
     pub(crate) hostname: Option<Domain>,
     pub(crate) queue_id: String,
-    /// The listeners, each with the reason why it is not bound, if it is not.
-    pub(crate) listeners: Vec<(&'a Listener, Option<&'static str>)>,
+    pub(crate) listeners: Vec<CheckedListener<'a>>,
+    /// Who is asked for names; none: whom the system asks.
+    pub(crate) resolver: Option<config::Resolver>,
     /// Clients that may relay by their address.
     pub(crate) relay_networks: Vec<IpNet>,
     /// Where these addresses are believed.
@@ -98,6 +100,7 @@ pub(crate) fn check<'a>(input: &Input<'a>, object: &'a Arc<MailGateway>, report:
         hostname: None,
         queue_id: queue_id(&key, Some(object)),
         listeners: Vec::new(),
+        resolver: None,
         relay_networks: Vec::new(),
         address_trust: address_trust(input, object),
         routes: NamespaceSelection::default(),
@@ -116,14 +119,14 @@ pub(crate) fn check<'a>(input: &Input<'a>, object: &'a Arc<MailGateway>, report:
     name_it(&gateway, subject, report);
     let mut check = Check { input, subject, report };
     gateway.hostname = check.parsed("spec.hostname", syntax::domain(&spec.hostname));
-    gateway.listeners = check.listeners(&spec.listeners);
+    gateway.listeners = check.listeners(&spec.listeners, gateway.hostname.as_ref());
     if let Some(queue) = &spec.queue {
         check.queue(queue);
     }
     if let Some(control) = &spec.relay_control {
         gateway.relay_networks = check.relay_control(control, &spec.listeners);
     }
-    check.resolver(object);
+    gateway.resolver = check.resolver(object);
     check.limits(object);
     check.egress(spec.egress.as_ref(), &mut gateway);
     check.allowed_routes(object, &mut gateway);
@@ -179,84 +182,6 @@ impl Check<'_, '_> {
         let parse =
             |(place, text): (usize, &String)| self.parsed(format!("{field}[{place}]"), syntax::network(text));
         networks.iter().enumerate().filter_map(parse).collect()
-    }
-
-    /// Says what is wrong with listeners, and which are not bound.
-    fn listeners<'a>(&mut self, listeners: &'a [Listener]) -> Vec<(&'a Listener, Option<&'static str>)> {
-        if listeners.is_empty() {
-            self.say(
-                "spec.listeners",
-                Reason::EmptyList,
-                "without a listener nobody can connect: give at least one",
-            );
-        }
-        let (mut names, mut ports) = (Seen::default(), Seen::default());
-        let mut checked = Vec::new();
-        for (place, listener) in listeners.iter().enumerate() {
-            let path = format!("spec.listeners[{place}]");
-            self.parsed(format!("{path}.name"), syntax::name(&listener.name, LISTENER_NAME_LENGTH, ""));
-            if !names.first(&listener.name) {
-                let message = format!("{:?} is the name of two listeners: rename one", listener.name);
-                self.say(format!("{path}.name"), Reason::DuplicateEntry, message);
-            }
-            if listener.port == 0 {
-                self.say(format!("{path}.port"), Reason::InvalidPort, "0 is not a port: use 1 to 65535");
-            } else if !ports.first(bind_port(listener.port)) {
-                let message = format!(
-                    "port {} is bound at {}, where another listener is: change one of the two",
-                    listener.port,
-                    bind_port(listener.port)
-                );
-                self.say(format!("{path}.port"), Reason::PortClaimed, message);
-            }
-            let complete = self.listener_parts(listener, &path);
-            let withheld =
-                unsupported::judge(unsupported::LISTENER, listener, &path, self.subject, self.report);
-            let uncertified =
-                (!complete).then_some("the Secret with its certificate is missing or incomplete");
-            checked.push((listener, withheld.first().map(|first| first.instead).or(uncertified)));
-        }
-        checked
-    }
-
-    /// Says what is wrong with TLS and the PROXY protocol; whether all certificates are there.
-    fn listener_parts(&mut self, listener: &Listener, path: &str) -> bool {
-        let mut complete = true;
-        if let Some(tls) = &listener.tls {
-            let refs = format!("{path}.tls.certificateSecretRefs");
-            match (tls.mode, tls.certificate_secret_refs.is_empty()) {
-                (TlsMode::Disabled, false) => {
-                    self.say(refs, Reason::NoEffect, "certificates are not used with mode: Disabled");
-                }
-                (TlsMode::StartTls | TlsMode::Implicit, true) => {
-                    self.say(
-                        refs,
-                        Reason::EmptyList,
-                        "TLS needs a certificate: name a Secret of type kubernetes.io/tls",
-                    );
-                }
-                _ => {
-                    for (place, reference) in tls.certificate_secret_refs.iter().enumerate() {
-                        let field = format!("{refs}[{place}]");
-                        complete &= self.input.require_secret(
-                            self.subject,
-                            &field,
-                            &reference.name,
-                            &["tls.crt", "tls.key"],
-                            self.report,
-                        );
-                    }
-                }
-            }
-        }
-        if let Some(proxy) = &listener.proxy_protocol {
-            let field = format!("{path}.proxyProtocol.trustedNetworks");
-            if proxy.trusted_networks.is_empty() {
-                self.say(&field, Reason::EmptyList, "name the load balancers' networks");
-            }
-            self.networks(&field, &proxy.trusted_networks);
-        }
-        complete
     }
 
     fn queue(&mut self, queue: &Queue) {
@@ -339,11 +264,14 @@ impl Check<'_, '_> {
         networks
     }
 
-    fn resolver(&mut self, object: &MailGateway) {
-        let nameservers = object.spec.resolver.iter().flat_map(|resolver| &resolver.nameservers);
-        for (place, text) in nameservers.enumerate() {
-            self.parsed(format!("spec.resolver.nameservers[{place}]"), syntax::nameserver(text));
-        }
+    fn resolver(&mut self, object: &MailGateway) -> Option<config::Resolver> {
+        let Resolver { nameservers, dnssec } = object.spec.resolver.as_ref()?;
+        let nameservers = nameservers.iter().enumerate().filter_map(|(place, text)| {
+            self.parsed(format!("spec.resolver.nameservers[{place}]"), syntax::nameserver(text))
+        });
+        let nameservers = nameservers.collect();
+        let resolver = config::Resolver { nameservers, dnssec: *dnssec == Some(Dnssec::Validate) };
+        Some(resolver).filter(|resolver| *resolver != config::Resolver::default())
     }
 
     fn limits(&mut self, object: &MailGateway) {

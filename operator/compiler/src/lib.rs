@@ -6,6 +6,7 @@
 //!
 //! Raw documents that do not even follow their schema are not seen here: whoever reads them says so (`posthouse_crds::Object::read`).
 
+mod certificates;
 mod claims;
 mod compile;
 mod domain;

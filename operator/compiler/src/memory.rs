@@ -3,18 +3,22 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, hash_map::Entry as Slot},
+    fmt,
     hash::{BuildHasherDefault, Hasher},
     sync::Arc,
 };
 
+use k8s_openapi::api::core::v1::Secret;
 use posthouse_config::MailDomain as Form;
 use posthouse_crds::{MailDomain, MailRecipients, MailSchedule};
 
 use crate::{
+    certificates::Usable,
     compile::{parts, target},
     domain::{Listed, ParsedDomain},
     others::schedules::{self, Judged},
     resources::{ObjectKey, Resources},
+    secrets::certificate_of,
 };
 
 /// What is remembered.
@@ -24,6 +28,23 @@ pub(crate) struct Memory {
     /// The gateways that domains name, each once: what is one thing is compared by identity.
     gateways: BTreeSet<Arc<ObjectKey>>,
     schedules: HashMap<usize, Judged, BuildHasherDefault<AddressHasher>>,
+    certificates: HashMap<usize, LookedInto, BuildHasherDefault<AddressHasher>>,
+}
+
+/// The certificates of Secrets, or what is wrong with them, by the address of the Secret.
+pub(crate) type Certificates = HashMap<usize, Result<Arc<Usable>, &'static str>>;
+
+/// A Secret with a certificate.
+struct LookedInto {
+    secret: Arc<Secret>,
+    found: Result<Arc<Usable>, &'static str>,
+}
+
+impl fmt::Debug for LookedInto {
+    /// Without what the Secret says.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("LookedInto").field(&parts(&self.secret)).finish()
+    }
 }
 
 /// A domain as it was found.
@@ -43,6 +64,7 @@ pub(crate) struct Parsed {
     pub(crate) stray_lists: Vec<Arc<MailRecipients>>,
     /// The schedules, each with what is wrong with it.
     pub(crate) schedules: Vec<Judged>,
+    pub(crate) certificates: Certificates,
 }
 
 impl Memory {
@@ -67,7 +89,20 @@ impl Memory {
             self.domains.retain(|address, _| present.contains(address));
         }
         let stray_lists = lists_of.into_values().flatten().collect();
-        Parsed { domains, stray_lists, schedules: self.schedules(&resources.schedules) }
+        let schedules = self.schedules(&resources.schedules);
+        Parsed { domains, stray_lists, schedules, certificates: self.certificates(&resources.secrets) }
+    }
+
+    fn certificates(&mut self, secrets: &[Arc<Secret>]) -> Certificates {
+        let mut before = std::mem::take(&mut self.certificates);
+        for secret in secrets {
+            let address = address(secret);
+            let known = before.remove(&address);
+            let looked_into = known
+                .or_else(|| Some(LookedInto { secret: Arc::clone(secret), found: certificate_of(secret)? }));
+            self.certificates.extend(looked_into.map(|looked_into| (address, looked_into)));
+        }
+        self.certificates.iter().map(|(address, one)| (*address, one.found.clone())).collect()
     }
 
     fn schedules(&mut self, objects: &[Arc<MailSchedule>]) -> Vec<Judged> {

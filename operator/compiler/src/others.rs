@@ -1,6 +1,6 @@
 //! The kinds that are not built yet: what they name is checked all the same, so that a manifest which is right today stays right. Pure.
 
-use posthouse_crds::{GatewayRef, Kind, Pop3Account};
+use posthouse_crds::{GatewayRef, Kind, ObjectRef, Pop3Account};
 
 use crate::{
     claims::Settled,
@@ -37,6 +37,8 @@ pub(crate) fn check(
         let subject = Subject { kind: Kind::Pop3Account, key: &key };
         let gateway = attach(subject.kind, &key, &account.spec.gateway_ref, report);
         server(input, gateway, subject, (&account.spec.server.host, account.spec.server.port), report);
+        let tls = account.spec.server.tls.as_ref();
+        roots(input, subject, tls.and_then(|tls| tls.ca_secret_ref.as_ref()), report);
         recipients_of(account, subject, report);
         let secret = &account.spec.authentication.credentials_secret_ref.name;
         let field = "spec.authentication.credentialsSecretRef";
@@ -47,6 +49,8 @@ pub(crate) fn check(
         let subject = Subject { kind: Kind::EtrnSchedule, key: &key };
         let gateway = attach(subject.kind, &key, &etrn.spec.gateway_ref, report);
         server(input, gateway, subject, (&etrn.spec.server.host, etrn.spec.server.port), report);
+        let tls = etrn.spec.server.tls.as_ref();
+        roots(input, subject, tls.and_then(|tls| tls.ca_secret_ref.as_ref()), report);
         etrn::check(etrn, subject, report);
         if let Some(authentication) = &etrn.spec.authentication {
             let secret = &authentication.credentials_secret_ref.name;
@@ -72,6 +76,13 @@ fn server(
     }
     if port == 0 {
         report.say(subject, "spec.server.port", Reason::InvalidPort, "0 is not a port: use 1 to 65535");
+    }
+}
+
+/// Says what is wrong with the roots that a server is verified by.
+fn roots(input: &Input<'_>, subject: Subject<'_>, reference: Option<&ObjectRef>, report: &mut Report) {
+    if let Some(reference) = reference {
+        input.roots(subject, "spec.server.tls.caSecretRef", &reference.name, report);
     }
 }
 

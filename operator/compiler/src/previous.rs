@@ -18,7 +18,7 @@ use crate::{
     gateway::Gateway,
     resources::ObjectKey,
     rule::RulePlan,
-    secrets::{From, Logins},
+    secrets::Logins,
     verdict::{Refusal, Report},
 };
 
@@ -149,7 +149,9 @@ fn keep_alone(before: &Before<'_>, now: &mut Now<'_, '_>, kept: &mut Kept) {
             }
             if *kind == Kind::RelayRule {
                 let rule = before.rule(gateway_key, key);
-                if let Some(rule) = rule.and_then(|rule| now.keep_rule(gateway, rule, From::Unknown)) {
+                if let Some(rule) =
+                    rule.and_then(|rule| now.keep_rule(gateway, rule, rules::Secrets::UNKNOWN))
+                {
                     standing = rules::standing_of(&rule);
                     kept.rules.insert(key.clone(), (place, rule));
                 }
@@ -387,7 +389,8 @@ impl<'c, 'a> Now<'c, 'a> {
         let gateway = self.gateways.at(place.gateway)?;
         let queue = queue_of(gateway, form, snapshot);
         let stays = names_of(form).all(|name| self.may_have_name(place, gateway, name))
-            && hosts_of(form).all(|host| self.input.still_allows(gateway, &place.key.namespace, &host.host))
+            && hosts_of(form)
+                .all(|(host, _)| self.input.may_connect(gateway, &place.key.namespace, &host.host))
             && queue.as_ref().is_none_or(|queue| self.may_use_queue(place, gateway, queue))
             && !self.may_forward_in_a_circle(form);
         if !stays {
@@ -404,6 +407,16 @@ impl<'c, 'a> Now<'c, 'a> {
         if (form.suspended, form.role) != (suspended, role) {
             let changed = Arc::make_mut(&mut form);
             (changed.suspended, changed.role) = (suspended, role);
+        }
+        let guards = |host: &str| self.input.still_guards(gateway, &place.key.namespace, host);
+        if hosts_of(&form).any(|(host, guarded)| guards(&host.host) != guarded) {
+            let changed = Arc::make_mut(&mut form);
+            if let Some(config::LocalDelivery::Lmtp { host, guarded, .. }) = &mut changed.local_delivery {
+                *guarded = guards(&host.host);
+            }
+            if let UnknownRecipients::Forward(forward) = &mut changed.unknown_recipients {
+                forward.guarded = guards(&forward.host.host);
+            }
         }
         Some(KeptDomain { gateway: place.gateway, form, queue, is_alone: false })
     }
@@ -438,13 +451,14 @@ impl<'c, 'a> Now<'c, 'a> {
     }
 }
 
-fn hosts_of(form: &MailDomain) -> impl Iterator<Item = &HostPort> {
+/// The hosts that mail of a domain is brought to, and whether the node looks at their addresses.
+fn hosts_of(form: &MailDomain) -> impl Iterator<Item = (&HostPort, bool)> {
     let local = match &form.local_delivery {
-        Some(config::LocalDelivery::Lmtp { host, queue: _ }) => Some(host),
+        Some(config::LocalDelivery::Lmtp { host, queue: _, guarded }) => Some((host, *guarded)),
         Some(config::LocalDelivery::Maildrop { .. }) | None => None,
     };
     let forward = match &form.unknown_recipients {
-        UnknownRecipients::Forward(forward) => Some(&forward.host),
+        UnknownRecipients::Forward(forward) => Some((&forward.host, forward.guarded)),
         UnknownRecipients::Reject => None,
     };
     local.into_iter().chain(forward)

@@ -15,6 +15,12 @@ pub enum Reason {
     AliasClaimed,
     /// Aliases and groups lead back to where they began.
     AliasLoop,
+    /// The certificate is not valid any more.
+    CertificateExpired,
+    /// No certificate of the listener names the gateway's host name.
+    CertificateNameDiffers,
+    /// The certificate is not valid yet.
+    CertificateNotYetValid,
     /// Two fields that exclude each other are both given.
     ConflictingFields,
     /// The domain is held by another resource, or two claim it and nothing says who was first.
@@ -121,11 +127,14 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, by name.
-    pub const ALL: [Self; 55] = [
+    pub const ALL: [Self; 58] = [
         Self::AcceptAllWithLists,
         Self::AddressesNotTrusted,
         Self::AliasClaimed,
         Self::AliasLoop,
+        Self::CertificateExpired,
+        Self::CertificateNameDiffers,
+        Self::CertificateNotYetValid,
         Self::ConflictingFields,
         Self::DomainClaimed,
         Self::DomainNotFound,
@@ -184,6 +193,9 @@ impl Reason {
     pub const fn severity(self) -> Severity {
         match self {
             Self::AddressesNotTrusted
+            | Self::CertificateExpired
+            | Self::CertificateNameDiffers
+            | Self::CertificateNotYetValid
             | Self::DuplicateRecipient
             | Self::ForeignController
             | Self::NeverFires
@@ -264,6 +276,9 @@ impl Reason {
             Self::AcceptAllWithLists
             | Self::AddressesNotTrusted
             | Self::AliasLoop
+            | Self::CertificateExpired
+            | Self::CertificateNameDiffers
+            | Self::CertificateNotYetValid
             | Self::ConflictingFields
             | Self::DomainNotFound
             | Self::DuplicateEntry
@@ -318,6 +333,9 @@ impl Reason {
             | Self::SecretRefused
             | Self::UserNotFound
             | Self::NothingToTakeOver => (Condition::ResolvedRefs, false),
+            Self::CertificateExpired | Self::CertificateNameDiffers | Self::CertificateNotYetValid => {
+                (Condition::ResolvedRefs, true)
+            }
             Self::GatewayRefused | Self::RedisRequired => (Condition::Programmed, false),
             Self::NotReferenced | Self::NotSupportedYet => (Condition::Programmed, true),
             Self::AddressesNotTrusted | Self::DuplicateRecipient | Self::NoEffect => {

@@ -2,11 +2,13 @@
 //! never leaves by another way. Pure.
 
 use posthouse_config::{
-    self as config, AddressPattern, Credentials, Match, ParsePatternError, RuleTarget, SenderPattern, Tier,
+    self as config, AddressPattern, AuthenticationMethod, ClientTls, Credentials, Match, ParsePatternError,
+    RuleTarget, SenderPattern, Tier, TlsMode,
 };
 use posthouse_crds::{
     Kind, RelayRule,
     relay_rule::{Relay, Tier as RequestedTier},
+    tls::{self as crds, TlsVerify},
 };
 use posthouse_model::HostPort;
 
@@ -39,8 +41,26 @@ pub(crate) struct Way {
     pub(crate) target: RuleTarget,
     /// What its hosts are logged in to with.
     pub(crate) credentials: Option<Credentials>,
-    /// For whose sake its mail waits: fields that are not built, and parts that are refused.
+    /// How.
+    pub(crate) method: AuthenticationMethod,
+    pub(crate) tls: ClientTls,
+    /// The node looks at the addresses of its hosts when it connects.
+    pub(crate) guarded: bool,
+    /// For whose sake its mail waits: parts that are refused.
     pub(crate) waits_for: Vec<String>,
+}
+
+impl Way {
+    fn to(target: RuleTarget) -> Self {
+        Self {
+            target,
+            credentials: None,
+            method: AuthenticationMethod::default(),
+            tls: ClientTls::default(),
+            guarded: false,
+            waits_for: Vec::new(),
+        }
+    }
 }
 
 /// Checks all rules.
@@ -173,17 +193,15 @@ impl Check<'_, '_> {
 
     /// Where the mail goes, with what login, and for what it must wait first.
     fn way(&mut self, object: &RelayRule) -> Way {
-        let to = |target, waits_for| Way { target, credentials: None, waits_for };
-        // Not directly: that would be another way once there is one.
-        let withhold =
-            |field: &str| to(RuleTarget::Relay { hosts: Box::default() }, vec![unsupported::refused(field)]);
+        // Not directly: that would be another way.
+        let withhold = |field: &str| Way {
+            waits_for: vec![unsupported::refused(field)],
+            ..Way::to(RuleTarget::Relay { hosts: Box::default() })
+        };
         match (&object.spec.relay, &object.spec.direct) {
             (Some(relay), None) => self.relay(relay),
-            (None, Some(_)) => {
-                // Routing answers 451 to direct delivery by itself until DNS is built.
-                unsupported::judge(unsupported::DIRECT, &(), "", self.subject, self.report);
-                to(RuleTarget::Direct, Vec::new())
-            }
+            // Whoever says which mail it is for says by that where it goes.
+            (None, Some(_)) => Way { guarded: self.is_of_tenant(), ..Way::to(RuleTarget::Direct) },
             (Some(_), Some(_)) => {
                 let message = "relay and direct exclude each other: keep one";
                 self.say("spec.relay", Reason::ConflictingFields, message);
@@ -200,11 +218,10 @@ impl Check<'_, '_> {
     fn relay(&mut self, relay: &Relay) -> Way {
         const FIELD: &str = "spec.relay";
         let errors = self.report.errors();
-        let (mut waits_for, mut credentials) = (Vec::new(), None);
         if relay.hosts.is_empty() {
             self.say("spec.relay.hosts", Reason::EmptyList, "name at least one host");
         }
-        let mut hosts = Vec::new();
+        let (mut hosts, mut guarded, mut listed) = (Vec::new(), false, None);
         for (place, entry) in relay.hosts.iter().enumerate() {
             let path = format!("{FIELD}.hosts[{place}]");
             if entry.port == Some(0) {
@@ -213,7 +230,10 @@ impl Check<'_, '_> {
             let field = format!("{path}.host");
             let host = self.input.host(self.gateway, self.subject, &field, &entry.host, self.report);
             let Some(host) = host else { continue };
-            waits_for.extend(host.withheld.into_iter().map(|withheld| withheld.field));
+            guarded |= host.guarded;
+            if host.is_listed {
+                listed = listed.or(Some(field.clone()));
+            }
             // An address has no MX: without a port it is meant at SMTP's own (RFC 5321 §4.5.4.2).
             let is_address = host.name.parse::<std::net::IpAddr>().is_ok();
             let port = entry.port.or(is_address.then_some(25));
@@ -223,6 +243,11 @@ impl Check<'_, '_> {
             }
             hosts.push(HostPort { host: host.name, port });
         }
+        if let Some(field) = listed.filter(|_| guarded) {
+            let message = "the gateway's egress.allowedHosts has it, but not all hosts of this rule, so the addresses of all are held \
+                           against egress.deniedNetworks: make two rules, or have all hosts listed";
+            self.say(field, Reason::NoEffect, message);
+        }
         if relay.rate.is_some_and(|rate| rate.per.as_secs() == 0) {
             self.say(
                 "spec.relay.rate.per",
@@ -230,18 +255,69 @@ impl Check<'_, '_> {
                 "0s is no time to count in: use at least 1s",
             );
         }
+        let tls = self.tls(relay.tls.as_ref());
+        let (mut credentials, mut method) = (None, AuthenticationMethod::default());
         if let Some(authentication) = &relay.authentication {
+            method = self.method(authentication.method, tls.mode);
             let field = "spec.relay.authentication.credentialsSecretRef";
             let name = &authentication.credentials_secret_ref.name;
             credentials = self.input.credentials(self.subject, field, name, self.report);
         }
-        let withheld = unsupported::judge(unsupported::RELAY, relay, FIELD, self.subject, self.report);
-        waits_for.extend(withheld.into_iter().map(|withheld| withheld.field));
-        if self.report.errors() > errors {
-            waits_for.push(unsupported::refused("relay"));
+        unsupported::judge(unsupported::RELAY, relay, FIELD, self.subject, self.report);
+        let is_refused = self.report.errors() > errors;
+        let waits_for = is_refused.then(|| unsupported::refused("relay")).into_iter().collect();
+        Way {
+            target: RuleTarget::Relay { hosts: hosts.into() },
+            credentials,
+            method,
+            tls,
+            guarded,
+            waits_for,
         }
-        waits_for.sort();
-        waits_for.dedup();
-        Way { target: RuleTarget::Relay { hosts: hosts.into() }, credentials, waits_for }
+    }
+
+    fn is_of_tenant(&self) -> bool {
+        self.subject.key.namespace != self.gateway.key.namespace
+    }
+
+    fn tls(&mut self, tls: Option<&crds::ClientTls>) -> ClientTls {
+        const FIELD: &str = "spec.relay.tls";
+        let Some(crds::ClientTls { mode, verify, ca_secret_ref }) = tls else { return ClientTls::default() };
+        let verified = *verify == Some(TlsVerify::Required);
+        let mode = match mode {
+            crds::TlsMode::Disabled => TlsMode::Disabled,
+            crds::TlsMode::StartTls => TlsMode::StartTls,
+            crds::TlsMode::Implicit => TlsMode::Implicit,
+        };
+        if verified && mode == TlsMode::Disabled {
+            let message = "with mode: Disabled there is no certificate to verify: set mode: StartTls or Implicit, or leave verify out";
+            self.say(format!("{FIELD}.verify"), Reason::ConflictingFields, message);
+        }
+        let roots = ca_secret_ref.as_ref().and_then(|reference| {
+            let field = format!("{FIELD}.caSecretRef");
+            if !verified {
+                let message = "no certificate is verified, so no root counts: set verify: Required, or leave caSecretRef out";
+                self.say(&field, Reason::NoEffect, message);
+            }
+            self.input.roots(self.subject, &field, &reference.name, self.report)
+        });
+        ClientTls { mode, verified, roots: roots.filter(|_| verified) }
+    }
+
+    fn method(&mut self, method: crds::AuthenticationMethod, tls: TlsMode) -> AuthenticationMethod {
+        let (method, is_plain) = match method {
+            crds::AuthenticationMethod::Auto => (AuthenticationMethod::Auto, true),
+            crds::AuthenticationMethod::Plain => (AuthenticationMethod::Plain, true),
+            crds::AuthenticationMethod::Login => (AuthenticationMethod::Login, true),
+            crds::AuthenticationMethod::CramMd5 => (AuthenticationMethod::CramMd5, false),
+            crds::AuthenticationMethod::ScramSha256 => (AuthenticationMethod::ScramSha256, false),
+            crds::AuthenticationMethod::XOAuth2 => (AuthenticationMethod::XOAuth2, true),
+        };
+        if is_plain && tls == TlsMode::Disabled {
+            let message = "with tls.mode: Disabled the password would go in the clear, and is never sent so: set tls.mode: StartTls or \
+                           Implicit, or method: ScramSha256 or CramMd5";
+            self.say("spec.relay.authentication.method", Reason::ConflictingFields, message);
+        }
+        method
     }
 }

@@ -1,19 +1,33 @@
-//! Secrets: whether what names one finds it, and the logins that they have. What they say is never told, only what is wrong with it. Pure.
+//! Secrets: whether what names one finds it, and the logins, certificates and roots that they have. What they say is never told, only what is
+//! wrong with it. Pure.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use k8s_openapi::api::core::v1::Secret;
 use posthouse_config::{self as config, Credentials};
 
 use crate::{
+    certificates::{self, Usable},
     compile::{Input, parts},
     reason::Reason,
-    resources::Resources,
+    resources::{ObjectKey, Resources},
     verdict::{Report, Subject},
 };
 
 /// The keys that a Secret with a login has.
 const CREDENTIAL_KEYS: [&str; 2] = ["username", "password"];
+
+/// The type of a Secret with a certificate.
+const CERTIFICATE_TYPE: &str = "kubernetes.io/tls";
+
+/// The keys that it has.
+const CERTIFICATE_KEYS: [&str; 2] = ["tls.crt", "tls.key"];
+
+/// The key of a Secret with roots.
+const ROOTS_KEY: &str = "ca.crt";
 
 /// The Secrets, by namespace and name.
 pub(crate) struct Secrets<'a>(HashMap<(&'a str, &'a str), Found<'a>>);
@@ -57,6 +71,43 @@ impl<'a> Secrets<'a> {
         }
         logins
     }
+
+    /// Whether roots that were compiled before may still be trusted: as with logins, not once no Secret of the namespace has them.
+    pub(crate) fn still_trust(&self, namespace: &str, trusted: &str, from: From<'_>) -> bool {
+        let of_namespace = self.0.iter().filter(|((one, _), _)| *one == namespace);
+        of_namespace.into_iter().any(|((_, name), found)| {
+            let read = match found {
+                Found::Read(secret) => match octets(secret, ROOTS_KEY) {
+                    Some(octets) => roots_in(octets),
+                    None => return false,
+                },
+                Found::Refused => None,
+            };
+            match (read, from) {
+                (Some(read), _) => *read == *trusted,
+                (None, From::Unknown) => true,
+                (None, From::Named(named)) => named == Some(*name),
+            }
+        })
+    }
+}
+
+/// The certificate of a Secret, looked into; none if the Secret is not one for that.
+pub(crate) fn certificate_of(secret: &Arc<Secret>) -> Option<Result<Arc<Usable>, &'static str>> {
+    if secret.type_.as_deref() != Some(CERTIFICATE_TYPE) {
+        return None;
+    }
+    let name = ObjectKey::of(&secret.metadata).resource_name()?;
+    let [chain, key] = CERTIFICATE_KEYS.map(|key| octets(secret, key));
+    let [chain, key] = [chain?, key?].map(std::str::from_utf8);
+    let (Ok(chain), Ok(key)) = (chain, key) else {
+        return Some(Err("tls.crt and tls.key are not both text"));
+    };
+    Some(certificates::usable(name, chain, key).map(Arc::new))
+}
+
+fn roots_in(octets: &[u8]) -> Option<Box<str>> {
+    certificates::roots(std::str::from_utf8(octets).ok()?)
 }
 
 /// Which logins there are, for what was compiled before to be judged by.
@@ -128,6 +179,65 @@ impl Input<'_> {
         Some(Credentials { username: username?, password: password? })
     }
 
+    /// The roots that a Secret has, in PEM; says what is missing or wrong.
+    pub(crate) fn roots(
+        &self,
+        subject: Subject<'_>,
+        field: &str,
+        name: &str,
+        report: &mut Report,
+    ) -> Option<Box<str>> {
+        let secret = self.secret(subject, field, name, &[ROOTS_KEY], report)?;
+        let roots = octets(secret, ROOTS_KEY).and_then(roots_in);
+        if roots.is_none() {
+            let message = format!(
+                "key {ROOTS_KEY} of Secret {} is not made of certificates in PEM that can be roots: correct it",
+                ObjectKey::of(&secret.metadata)
+            );
+            report.say(subject, field, Reason::InvalidSecret, message);
+        }
+        roots
+    }
+
+    /// The certificate that a Secret has; says what is missing or wrong, and what is so `meanwhile`.
+    pub(crate) fn certificate(
+        &self,
+        subject: Subject<'_>,
+        field: &str,
+        name: &str,
+        meanwhile: &str,
+        report: &mut Report,
+    ) -> Option<Arc<Usable>> {
+        match self.usable(&subject.key.namespace, name) {
+            Ok(usable) => Some(usable),
+            Err((reason, message)) => {
+                report.say(subject, field, reason, format!("{message}; {meanwhile}"));
+                None
+            }
+        }
+    }
+
+    /// The certificate that a Secret has, or what is missing or wrong.
+    pub(crate) fn usable(&self, namespace: &str, name: &str) -> Result<Arc<Usable>, (Reason, String)> {
+        let secret = self.found(namespace, name)?;
+        let of_type = secret.type_.as_deref().unwrap_or("Opaque");
+        if of_type != CERTIFICATE_TYPE {
+            let message = format!(
+                "Secret {namespace}/{name} is of type {of_type}, and a certificate is in one of type {CERTIFICATE_TYPE}: make it \
+                 anew, as kubectl create secret tls does"
+            );
+            return Err((Reason::InvalidSecret, message));
+        }
+        require_keys(secret, &CERTIFICATE_KEYS)?;
+        let looked_into = self.parsed.certificates.get(&std::ptr::from_ref(secret).addr());
+        let why = match looked_into {
+            Some(Ok(usable)) => return Ok(Arc::clone(usable)),
+            Some(Err(why)) => why,
+            None => "it has no name that a node could know it by",
+        };
+        Err((Reason::InvalidSecret, format!("Secret {namespace}/{name}: {why}: correct it")))
+    }
+
     fn secret<K: AsRef<str>>(
         &self,
         subject: Subject<'_>,
@@ -136,31 +246,41 @@ impl Input<'_> {
         keys: &[K],
         report: &mut Report,
     ) -> Option<&Secret> {
-        let namespace = &subject.key.namespace;
-        let (reason, message) = match self.secrets.find(namespace, name) {
-            None => (
+        let found = self.found(&subject.key.namespace, name);
+        match found.and_then(|secret| require_keys(secret, keys).map(|()| secret)) {
+            Ok(secret) => Some(secret),
+            Err((reason, message)) => {
+                report.say(subject, field, reason, message);
+                None
+            }
+        }
+    }
+
+    fn found(&self, namespace: &str, name: &str) -> Result<&Secret, (Reason, String)> {
+        match self.secrets.find(namespace, name) {
+            Some(Found::Read(secret)) => Ok(secret),
+            None => Err((
                 Reason::SecretNotFound,
                 format!("there is no Secret {namespace}/{name}: create it, or correct the name"),
-            ),
-            Some(Found::Refused) => (
+            )),
+            Some(Found::Refused) => Err((
                 Reason::SecretRefused,
                 format!(
                     "Secret {namespace}/{name} was refused as it is written, so nobody knows what it says: correct it"
                 ),
-            ),
-            Some(Found::Read(secret)) => {
-                let missing: Vec<_> =
-                    keys.iter().map(AsRef::as_ref).filter(|key| octets(secret, key).is_none()).collect();
-                if missing.is_empty() {
-                    return Some(secret);
-                }
-                let missing = missing.join(" and no key ");
-                (Reason::SecretKeyNotFound, format!("Secret {namespace}/{name} has no key {missing}: add it"))
-            }
-        };
-        report.say(subject, field, reason, message);
-        None
+            )),
+        }
     }
+}
+
+fn require_keys<K: AsRef<str>>(secret: &Secret, keys: &[K]) -> Result<(), (Reason, String)> {
+    let missing: Vec<_> =
+        keys.iter().map(AsRef::as_ref).filter(|key| octets(secret, key).is_none()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let (name, missing) = (ObjectKey::of(&secret.metadata), missing.join(" and no key "));
+    Err((Reason::SecretKeyNotFound, format!("Secret {name} has no key {missing}: add it")))
 }
 
 /// What a Secret says under a key.

@@ -8,8 +8,8 @@ use std::{
 };
 
 use posthouse_config::{
-    self as config, MailDomain, Millis, RelayAuthentication, ResourceName, Snapshot, UnknownRecipients,
-    bind_port, local_queue_name,
+    self as config, Certificate, MailDomain, Millis, RelayAuthentication, ResourceName, Snapshot,
+    UnknownRecipients, bind_port, local_queue_name,
 };
 use posthouse_crds::{
     Duration,
@@ -21,8 +21,8 @@ use posthouse_model::{Domain, QueueName};
 
 use crate::{
     compile::Gateways,
-    domain::{DomainPlan, EntryKind, LocalDelivery, Unknown},
-    gateway::Gateway,
+    domain::{DomainPlan, EntryKind, LocalDelivery, Place, Unknown},
+    gateway::{CheckedListener, Gateway, Tls},
     memory::Memory,
     previous::{Kept, KeptDomain, held_names},
     resources::ObjectKey,
@@ -39,8 +39,11 @@ pub(crate) fn build(
     previous: &BTreeMap<ObjectKey, Arc<Snapshot>>,
     memory: &mut Memory,
 ) -> BTreeMap<ObjectKey, Snapshot> {
-    let mut drafts: Vec<Option<Draft<'_>>> =
-        gateways.all.iter().map(|gateway| gateway_of(gateway).map(Draft::new)).collect();
+    let mut drafts: Vec<Option<Draft<'_>>> = gateways
+        .all
+        .iter()
+        .map(|gateway| Some(Draft::new(gateway_of(gateway)?, certificates_of(gateway))))
+        .collect();
     let kept_of = |plan: &DomainPlan<'_>| kept.domains.get(plan.key); // most often there is none at all
     // What stays as it was may be in a queue that somebody has alone by what the manifests say now.
     let queues = kept.domains.values().filter_map(|kept| Some((kept.gateway, &kept.queue.as_ref()?.name)));
@@ -112,18 +115,20 @@ struct Draft<'a> {
     /// What stands for names whose domains cannot be programmed.
     placeholders: BTreeMap<Domain, Arc<MailDomain>>,
     rules: Vec<config::RelayRule>,
+    certificates: Box<[Certificate]>,
 }
 
 impl<'a> Draft<'a> {
-    fn new(gateway: config::Gateway) -> Self {
+    fn new(gateway: config::Gateway, certificates: Box<[Certificate]>) -> Self {
         let (queues, placeholders) = (HashMap::new(), BTreeMap::new());
         let (own_queues, domains, rules) = (Vec::new(), Vec::new(), Vec::new());
-        Self { gateway, own_queues, queues, domains, placeholders, rules }
+        Self { gateway, own_queues, queues, domains, placeholders, rules, certificates }
     }
 
     fn finish(self, previous: Option<&Snapshot>) -> Snapshot {
         let mut snapshot = Snapshot::new(self.gateway);
         snapshot.rules = self.rules.into();
+        snapshot.certificates = self.certificates;
         let mut snapshot = snapshot.sorted();
         let mut queues = self.own_queues;
         queues.extend(self.queues.into_values());
@@ -246,12 +251,12 @@ impl<'a> Draft<'a> {
         holds: Option<bool>,
     ) -> config::LocalDelivery {
         match (local, holds) {
-            (LocalDelivery::Lmtp(host), Some(false)) => {
-                config::LocalDelivery::Lmtp { host: host.clone(), queue: queue.clone() }
-            }
-            (LocalDelivery::Lmtp(host), _) => {
-                let queue = self.local_queue(queue, holds == Some(true));
-                config::LocalDelivery::Lmtp { host: host.clone(), queue }
+            (LocalDelivery::Lmtp(Place { host, guarded }), _) => {
+                let queue = match holds {
+                    Some(false) => queue.clone(),
+                    _ => self.local_queue(queue, holds == Some(true)),
+                };
+                config::LocalDelivery::Lmtp { host: host.clone(), queue, guarded: *guarded }
             }
             (LocalDelivery::Maildrop, _) => {
                 config::LocalDelivery::Maildrop { queue: self.maildrop_queue(queue) }
@@ -317,14 +322,22 @@ fn gateway_of(gateway: &Gateway<'_>) -> Option<config::Gateway> {
     compiled.listeners = gateway
         .listeners
         .iter()
-        .map(|(listener, closed)| config::Listener {
-            name: listener.name.as_str().into(),
-            protocol: protocol_of(listener.protocol),
-            port: listener.port,
-            bind_port: bind_port(listener.port),
+        .map(|CheckedListener { object, closed, tls, certificates, proxy_networks }| config::Listener {
+            name: object.name.as_str().into(),
+            protocol: protocol_of(object.protocol),
+            port: object.port,
+            bind_port: bind_port(object.port),
             closed: closed.map(Into::into),
+            tls: tls.map(|Tls { mode, required }| config::ListenerTls {
+                mode,
+                required,
+                certificates: certificates.iter().map(|one| one.name.clone()).collect(),
+            }),
+            proxy_networks: proxy_networks.as_slice().into(),
         })
         .collect();
+    compiled.resolver.clone_from(&gateway.resolver);
+    compiled.denied_networks = gateway.denied_networks.as_slice().into();
     compiled.queue = queue_settings(gateway);
     compiled.relay_control = spec.relay_control.as_ref().map(|control| config::RelayControl {
         networks: gateway.relay_networks.as_slice().into(),
@@ -347,6 +360,13 @@ fn gateway_of(gateway: &Gateway<'_>) -> Option<config::Gateway> {
         None => config::Connectivity::Online,
     };
     Some(compiled)
+}
+
+/// The certificates of all listeners, each once.
+fn certificates_of(gateway: &Gateway<'_>) -> Box<[Certificate]> {
+    let all = gateway.listeners.iter().flat_map(|listener| &listener.certificates);
+    let by_name: BTreeMap<_, _> = all.map(|one| (&one.name, one)).collect();
+    by_name.into_values().cloned().collect()
 }
 
 fn queue_of(plan: &DomainPlan<'_>, gateway: &Gateway<'_>) -> Option<config::Queue> {
@@ -437,10 +457,10 @@ fn recipients_of(plan: &DomainPlan<'_>) -> config::Recipients {
 }
 
 fn unknown_of(plan: &DomainPlan<'_>, queue: &QueueName) -> UnknownRecipients {
-    let (host, waits_for) = match &plan.unknown {
+    let (Place { host, guarded }, waits_for) = match &plan.unknown {
         Unknown::Reject => return UnknownRecipients::Reject,
-        Unknown::Forward(host) => (host.clone(), Vec::new()),
-        Unknown::Waits(host, waits_for) => (host.clone(), waits_for.clone()),
+        Unknown::Forward(place) => (place.clone(), Vec::new()),
+        Unknown::Waits(place, waits_for) => (place.clone(), waits_for.clone()),
     };
     let forward = plan.forward();
     let aliased = forward.and_then(|forward| forward.aliased_recipients).unwrap_or_default();
@@ -456,6 +476,7 @@ fn unknown_of(plan: &DomainPlan<'_>, queue: &QueueName) -> UnknownRecipients {
             Admits::Anyone => config::Admits::Anyone,
             Admits::Authorized => config::Admits::Authorized,
         },
+        guarded,
         unsupported: waits_for.into_iter().map(Into::into).collect(),
     }))
 }
@@ -469,6 +490,9 @@ fn rule_of(plan: &RulePlan<'_>) -> Option<config::RelayRule> {
         matches: plan.matches.clone(),
         target: plan.way.target.clone(),
         credentials: plan.way.credentials.clone(),
+        method: plan.way.method,
+        tls: plan.way.tls.clone(),
+        guarded: plan.way.guarded,
         unsupported: plan.way.waits_for.iter().map(|field| field.as_str().into()).collect(),
     })
 }

@@ -6,12 +6,11 @@
 
 use posthouse_crds::{
     Kind, MailDomainSpec, MailGatewaySpec,
-    mail_domain::{Forward, Release},
+    mail_domain::Release,
     mail_gateway::{
         ConnectivityMode, Listener, Protocol, Redis, RedisTopology, RelayAuthentication, RelayControl,
     },
     relay_rule::Relay,
-    tls::{TlsMode, TlsVerify},
 };
 
 use crate::{
@@ -68,16 +67,6 @@ pub(crate) const LISTENER: &[Row<Listener>] = &[
         |l| l.protocol == Protocol::Pop3,
         "Pop3 is not spoken, so the listener is not bound",
     ),
-    withheld(
-        "tls",
-        |l| l.tls.as_ref().is_some_and(|tls| tls.mode != TlsMode::Disabled),
-        "the listener is not bound, for without TLS it would take passwords and mail in the clear",
-    ),
-    withheld(
-        "proxyProtocol",
-        |l| l.proxy_protocol.is_some(),
-        "the listener is not bound, for without it every client would seem to be the load balancer",
-    ),
     ignored(
         "protocol",
         |l| l.protocol == Protocol::Submission,
@@ -95,7 +84,6 @@ pub(crate) const GATEWAY: &[Row<MailGatewaySpec>] = &[
         |g| g.replicas.is_some_and(|replicas| replicas != 1),
         "as many nodes run as the command line says",
     ),
-    ignored("spec.resolver", |g| g.resolver.is_some(), "the system's resolver is asked, without DNSSEC"),
     ignored(
         "spec.connectivity",
         |g| g.connectivity.as_ref().is_some_and(|c| c.mode == ConnectivityMode::Scheduled),
@@ -179,52 +167,11 @@ pub(crate) const RELEASE: &[Row<Release>] = &[
 
 const HELD: &str = "what is held waits for `posthouse-node queue release`";
 
-/// Where unknown recipients are forwarded to.
-pub(crate) const FORWARD: &[Row<Forward>] = &[withheld(
-    "port",
-    |f| f.port.is_none(),
-    "MX records are not asked, so unknown recipients get 451; give a port",
-)];
-
 /// How a rule relays.
-pub(crate) const RELAY: &[Row<Relay>] = &[
-    withheld(
-        "authentication",
-        |r| r.authentication.is_some(),
-        "the rule's mail waits, for no login can be sent",
-    ),
-    withheld(
-        "tls.verify",
-        |r| r.tls.as_ref().is_some_and(|tls| tls.verify == Some(TlsVerify::Required)),
-        "the rule's mail waits, for it must not go out in the clear",
-    ),
-    withheld(
-        "tls.mode",
-        |r| r.tls.as_ref().is_some_and(|tls| tls.mode == TlsMode::Implicit),
-        "the rule's mail waits, for such a host cannot be spoken to in the clear",
-    ),
-    ignored(
-        "tls.mode",
-        |r| {
-            r.tls
-                .as_ref()
-                .is_some_and(|tls| tls.mode == TlsMode::StartTls && tls.verify != Some(TlsVerify::Required))
-        },
-        "the mail goes out in the clear",
-    ),
-    withheld(
-        "hosts",
-        |r| r.hosts.iter().any(|host| host.port.is_none() && host.host.parse::<std::net::IpAddr>().is_err()),
-        "MX records are not asked, so the rule's mail gets 451; give each host a port",
-    ),
-    ignored("rate", |r| r.rate.is_some(), "mail goes out as fast as it can"),
-];
+pub(crate) const RELAY: &[Row<Relay>] =
+    &[ignored("rate", |r| r.rate.is_some(), "mail goes out as fast as it can")];
 
-/// Direct delivery, by rule or because none matches.
-pub(crate) const DIRECT: &[Row<()>] =
-    &[withheld("spec.direct", |()| true, "MX records are not asked, so the rule's mail gets 451")];
-
-/// How a snapshot marks a part that waits because it is refused: after the field. A part that is only not built yet has no such mark.
+/// How a snapshot marks a part that waits because it is refused: after the field. A part that is only not built yet has no such end.
 const REFUSED: &str = " (refused)";
 
 /// The mark of a part that is refused.
@@ -237,49 +184,30 @@ pub(crate) fn is_refused(mark: &str) -> bool {
     mark.ends_with(REFUSED)
 }
 
-/// A field that keeps its part from being programmed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Withheld {
-    /// The field, without `spec.`: as a snapshot marks what it withholds.
-    pub(crate) field: String,
-    /// What happens instead, for people.
-    pub(crate) instead: &'static str,
-}
-
-/// Reports what a part uses that is not built yet; gives what of it keeps the part from being programmed.
+/// Reports what a part uses that is not built yet; gives what happens instead if that keeps the part from being programmed.
 pub(crate) fn judge<T>(
     rows: &[Row<T>],
     part: &T,
     path: &str,
     subject: Subject<'_>,
     report: &mut Report,
-) -> Vec<Withheld> {
-    let mut withheld = Vec::new();
+) -> Option<&'static str> {
+    let mut withheld = None;
     for row in rows.iter().filter(|row| (row.used)(part)) {
         let dot = if path.is_empty() || row.field.is_empty() { "" } else { "." };
-        let field = format!("{path}{dot}{}", row.field);
         report.say_with_status(
             subject,
-            field.clone(),
+            format!("{path}{dot}{}", row.field),
             Reason::NotSupportedYet,
             row.effect == Effect::Ignored,
             format!("not supported yet: {}", row.instead),
         );
         if row.effect == Effect::Withheld {
-            let field = field.strip_prefix("spec.").unwrap_or(&field).to_owned();
-            withheld.push(Withheld { field, instead: row.instead });
+            withheld = withheld.or(Some(row.instead));
         }
     }
     withheld
 }
-
-/// Hosts that resources of other namespaces name: whether the address must be checked when it is connected to.
-pub(crate) const EGRESS: &[Row<bool>] = &[withheld(
-    "",
-    |unchecked| *unchecked,
-    "the address of a name is not checked against egress.deniedNetworks, so the mail waits; give an address, or have the name \
-     listed in the gateway's egress.allowedHosts",
-)];
 
 /// Reports an object of a kind that is not built yet.
 pub(crate) fn judge_kind(subject: Subject<'_>, report: &mut Report) {

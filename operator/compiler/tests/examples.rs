@@ -40,10 +40,19 @@ fn the_examples_of_the_api_compile_with_warnings_only() {
     let snapshot = &compilation.snapshots[&ObjectKey::new("mail", "edge")];
     let bound: Vec<_> =
         snapshot.gateway.listeners.iter().filter(|l| l.closed.is_none()).map(|l| &*l.name).collect();
-    assert_eq!(bound, ["smtp"; 0], "each listener of the example asks for TLS, Odmr or Pop3");
+    assert_eq!(bound, ["smtp", "submission", "submissions"], "Odmr and Pop3 are not built");
+    let required: Vec<_> = snapshot
+        .gateway
+        .listeners
+        .iter()
+        .filter_map(|listener| Some((&*listener.name, listener.tls.as_ref()?.required)))
+        .collect();
+    assert_eq!(required, [("smtp", false), ("submission", true), ("submissions", false)]);
+    assert_eq!(snapshot.certificates.len(), 1);
     let control = snapshot.gateway.relay_control.as_ref().unwrap();
     assert_eq!((control.authentication, control.networks.len()), (RelayAuthentication::Required, 1));
-    assert_eq!(&*snapshot.rules[0].unsupported, ["relay.authentication".into(), "relay.tls.verify".into()]);
+    let rule = &snapshot.rules[0];
+    assert!(rule.unsupported.is_empty() && rule.tls.verified && rule.credentials.is_some(), "{rule:?}");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 //! read it before you commit it.
 //!
 //! The first lines of an input may say `# environment: Cluster`, `# after: NAME.in.yaml` where what that compiles to is in force before, and
-//! `# refused Secret: NAMESPACE/NAME` where that is there and its form is refused, and `# admitted` where the schema would refuse what the compiler must also stand (an older definition may still be in a cluster).
+//! `# refused Secret: NAMESPACE/NAME` where that is there and its form is refused, and `# now: SECONDS` for a time
+//! that is not 1970, and `# admitted` where the schema would refuse what the compiler must also stand (an older definition may still be in a cluster).
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 use std::{
@@ -14,6 +15,7 @@ use std::{
 use posthouse_compiler::{Compilation, Context, Environment, ObjectKey, Reason, Resources, compile};
 use posthouse_config::Snapshot;
 use posthouse_crds::Object;
+use posthouse_model::Timestamp;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -48,6 +50,9 @@ fn read(text: &str) -> (Resources, Context) {
         resources.refused_secrets.insert(ObjectKey::new(namespace, name));
     }
     let mut context = Context { environment, ..Context::default() };
+    if let Some(seconds) = header.iter().find_map(|line| line.strip_prefix("# now: ")) {
+        context.now = Timestamp(seconds.parse::<u64>().unwrap() * 1000);
+    }
     if let Some(before) = header.iter().find_map(|line| line.strip_prefix("# after: ")) {
         let (resources, earlier) = read(&fs::read_to_string(folder().join(before)).unwrap());
         follow(&mut context, compile(&resources, &earlier));

@@ -206,8 +206,16 @@ impl Gateway {
                 }
                 let Published { epoch, hash, schema, downgraded, .. } = &published;
                 tracing::info!(gateway = %self.key, publication = %epoch, snapshot = %hash, schema, "snapshot published");
-                for rule in downgraded {
-                    tracing::warn!(gateway = %self.key, resource = %rule, "a node is too old for all of this rule: its mail waits");
+                for part in downgraded {
+                    let (resource, meanwhile) = match part {
+                        Part::Gateway => (
+                            format!("MailGateway {}", self.key),
+                            "listeners that need a newer one are closed",
+                        ),
+                        Part::Domain(name) => (format!("MailDomain {name}"), "its mail waits or gets 451"),
+                        Part::Rule(name) => (format!("RelayRule {name}"), "its mail waits"),
+                    };
+                    tracing::warn!(gateway = %self.key, resource, "a node is too old for all of this: {meanwhile}");
                 }
                 self.published = Some(published);
                 self.news += 1;

@@ -4,13 +4,12 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     io,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use posthouse_compiler::{Claims, Compilation, Compiler, Context, ObjectKey, Severity, queue_id};
 use posthouse_config::Snapshot;
 use posthouse_crds::{Kind, MailGateway, Object};
-use posthouse_model::Timestamp;
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::mpsc,
@@ -204,8 +203,7 @@ impl Run {
         let previous = gateways(&self.reading)
             .filter_map(|key| Some((key.clone(), Arc::clone(self.fleet.in_force(key)?))))
             .collect();
-        let since_epoch = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let now = Timestamp::default().after(since_epoch);
+        let now = manifests::now();
         let claims = std::mem::take(&mut self.claims);
         let context = Context { claims, previous, now, ..Context::default() };
         let mut judged = manifests::judge(&mut self.compiler, &self.reading, &context);

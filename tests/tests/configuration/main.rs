@@ -177,6 +177,9 @@ fn no_secret_is_anywhere_but_sealed() {
     const USER: &str = "planted-user-4711";
     const PASSWORD: &str = "planted-password-4711";
     const STORE: &str = "planted-store-4711";
+    const CERTIFICATE: &str = include_str!("../../../operator/compiler/tests/certificates/good.crt");
+    const KEY: &str = include_str!("../../../operator/compiler/tests/certificates/good.key");
+    let key_line = KEY.lines().nth(1).unwrap();
     let options = posthouse_tests::store::Options {
         more: vec!["--requirepass".to_owned(), STORE.to_owned()],
         ..posthouse_tests::store::Options::default()
@@ -196,6 +199,22 @@ fn no_secret_is_anywhere_but_sealed() {
                  gatewayRef: {{name: edge}}\n  match: {{always: true}}\n  relay:\n    \
                  hosts: [{{host: {host}, port: {port}}}]\n    \
                  authentication: {{credentialsSecretRef: {{name: provider}}}}\n"
+            ),
+        )
+        .unwrap();
+    let tls = "tls: {mode: StartTls, certificateSecretRefs: [{name: certificate}]}";
+    let with_tls =
+        posthouse_tests::manifests::GATEWAY.replace("protocol: Smtp", &format!("protocol: Smtp, {tls}"));
+    manifests.write("gateway.yaml", &with_tls).unwrap();
+    let indented = |text: &str| text.replace('\n', "\n    ");
+    manifests
+        .write(
+            "certificate.yaml",
+            &format!(
+                "apiVersion: v1\nkind: Secret\nmetadata: {{name: certificate, namespace: mail}}\ntype: kubernetes.io/tls\n\
+                 stringData:\n  tls.crt: |\n    {}\n  tls.key: |\n    {}\n",
+                indented(CERTIFICATE),
+                indented(KEY)
             ),
         )
         .unwrap();
@@ -246,15 +265,13 @@ fn no_secret_is_anywhere_but_sealed() {
         paths.into_iter().map(|path| (path.display().to_string(), fs::read(path).unwrap_or_default())),
     );
     for (place, octets) in &seen {
-        for secret in [USER, PASSWORD, STORE] {
+        for secret in [USER, PASSWORD, STORE, key_line] {
             let found = octets.windows(secret.len()).any(|window| window == secret.as_bytes());
             assert!(!found, "{secret} is in {place}: {}", String::from_utf8_lossy(octets));
         }
     }
-    assert!(
-        seen.iter()
-            .any(|(place, octets)| place.contains("compile")
-                && octets.windows(10).any(|w| w == b"mail.edge\""))
-    );
+    assert!(seen.iter().any(|(place, octets)| place.contains("compile")
+        && octets.windows(10).any(|w| w == b"mail.edge\"")
+        && octets.windows(17).any(|w| w == b"BEGIN CERTIFICATE")));
     gateway.operator().terminate(SOON * 2).unwrap();
 }

@@ -25,9 +25,9 @@ fn an_explanation_reads_from_the_question_to_the_answer_and_says_why_not_the_oth
   4. RelayRule mail/customer-b (Default, order 2): does not match the sender
   5. RelayRule mail/net (Default, order 3): matches the sender by *@y.example and the recipient by *@example.net
   6. RelayRule mail/rest (Default, order 4): not asked, a rule before it matched
-  7. <b@example.net> goes by RelayRule mail/net to smtp:net.example:25, queue example.net
+  7. <b@example.net> goes by RelayRule mail/net to net.example:25 (SMTP), queue example.net
 accepted:
-  <b@example.net> by RelayRule mail/net to smtp:net.example:25, queue example.net (online)"
+  <b@example.net> by RelayRule mail/net to net.example:25 (SMTP), queue example.net (online)"
     );
 }
 

@@ -37,7 +37,6 @@ fn naive(snapshot: &Snapshot, client: &Client, sender: &str, recipient: &str) ->
         RefusalReason::DomainSuspended,
         RefusalReason::DomainRetired,
         RefusalReason::NoLocalDelivery,
-        RefusalReason::NeedsDns,
         RefusalReason::OwnHop,
     ];
     if let Some(reason) = naive.failures.iter().find(|reason| transient.contains(reason)) {
@@ -149,16 +148,10 @@ impl<'a> Naive<'a> {
                 Ok(())
             }
         };
-        let sent = |forward: &posthouse_config::Forward| match forward.host.port {
-            Some(_) => Ok(format!("smtp:{} [{}]", forward.host, forward.queue)),
-            None => Err(RefusalReason::NeedsDns),
-        };
+        let sent = |forward: &posthouse_config::Forward| format!("smtp:{} [{}]", forward.host, forward.queue);
         if same(local, "postmaster") {
-            if let Some(forward) = forward
-                && takes(forward).is_ok()
-                && (sent(forward).is_ok() || domain.local_delivery.is_none())
-            {
-                return sent(forward).map(Some);
+            if let Some(forward) = forward.filter(|forward| takes(forward).is_ok()) {
+                return Ok(Some(sent(forward)));
             }
             let primary = self.primary().unwrap();
             if domain.local_delivery.is_none() && !std::ptr::eq(primary, domain) {
@@ -170,7 +163,7 @@ impl<'a> Naive<'a> {
         match forward {
             Some(forward) => {
                 takes(forward)?;
-                sent(forward).map(Some)
+                Ok(Some(sent(forward)))
             }
             None if domain.recipients == Recipients::AcceptAll && domain.local_delivery.is_some() => {
                 Self::local(domain).map(Some)
@@ -191,16 +184,13 @@ impl<'a> Naive<'a> {
         if via.is_none() && !self.may_relay() {
             return Err(RefusalReason::RelayDenied);
         }
-        let Some(rule) = self.snapshot.rules.iter().find(|rule| self.rule_fits(rule, address, via)) else {
-            return Err(RefusalReason::NeedsDns);
+        let domain = parts(address).1.to_lowercase();
+        let rule = self.snapshot.rules.iter().find(|rule| self.rule_fits(rule, address, via));
+        let hosts: Vec<String> = match rule.map(|rule| &rule.target) {
+            Some(RuleTarget::Relay { hosts }) => hosts.iter().map(ToString::to_string).collect(),
+            Some(RuleTarget::Direct) | None => vec![domain.clone()],
         };
-        match &rule.target {
-            RuleTarget::Relay { hosts } if hosts.iter().all(|host| host.port.is_some()) => {
-                let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
-                Ok(format!("smtp:{} [{}]", hosts.join(","), parts(address).1.to_lowercase()))
-            }
-            _ => Err(RefusalReason::NeedsDns),
-        }
+        Ok(format!("smtp:{} [{domain}]", hosts.join(",")))
     }
 
     fn rule_fits(&self, rule: &RelayRule, address: &str, via: Option<&MailDomain>) -> bool {

@@ -76,6 +76,23 @@ fn mail_of_a_suspended_rule_does_not_leave_by_it() {
 }
 
 #[test]
+fn mail_goes_directly_once_no_rule_is_for_it_where_its_owner_said_so_or_it_did_before() {
+    let other = rule("edited", 1, &json!({"match": patterns(&[], &["*@other.example"])}));
+    let router = router(json!({"rules": [other]}));
+    for origin in ["RelayRule mail/edited", "direct delivery"] {
+        assert_eq!(next_hops(again(&router, "b@c.example", None, origin)), ["smtp:c.example"]);
+    }
+}
+
+#[test]
+fn mail_of_an_alias_that_a_domain_lost_waits() {
+    let router = router(json!({"domains": [domain("example.com", &["alice"], &json!({}))]}));
+    let found = again(&router, "alice@example.org", None, "MailDomain mail/example-com");
+    let Rerouted::Waits(refusal) = found else { panic!("{found:?}") };
+    assert_eq!(refusal.reason, RefusalReason::NoLongerRouted);
+}
+
+#[test]
 fn who_was_accepted_and_is_no_longer_listed_is_left_to_the_far_end() {
     let router = router(json!({"domains": [domain("example.com", &[], &json!({}))]}));
     let found = again(&router, "alice@example.com", None, "MailDomain mail/example-com");

@@ -14,7 +14,8 @@ fn taken_by(router: &Router, client: &Client, sender: &str, recipient: &str) -> 
     let decision = explain(router, client, sender, recipient).decision;
     match decision.accepted() {
         Some(acceptance) => {
-            acceptance.deliveries[0].route.origin.strip_prefix("RelayRule ").unwrap().to_owned()
+            let origin = &acceptance.deliveries[0].route.origin;
+            origin.strip_prefix("RelayRule ").unwrap_or(origin).to_owned()
         }
         None => format!("{:?}", decision.refused().unwrap().reason),
     }
@@ -71,7 +72,7 @@ fn senders_and_recipients_both_have_to_fit_and_one_pattern_of_each_is_enough() {
         ("x@p.example", "b-1@com.example", false),
         ("", "y@net.example", false),
     ] {
-        let expected = if fits { "mail/both" } else { "NeedsDns" };
+        let expected = if fits { "mail/both" } else { "direct delivery" };
         assert_eq!(taken_by(&router, &neighbour(), sender, recipient), expected, "{sender} {recipient}");
     }
 }
@@ -97,18 +98,49 @@ fn several_hosts_are_one_next_hop_in_their_order() {
 }
 
 #[test]
-fn what_goes_by_mx_is_told_to_come_later_until_there_is_dns() {
+fn without_a_rule_or_by_a_direct_one_mail_goes_by_the_mx_of_its_domain() {
     // [17]
     let direct = rule("direct", 1, &json!({"target": "Direct"}));
-    let without_port =
-        json!({"Relay": {"hosts": [{"host": "p1.example", "port": 25}, {"host": "p2.example"}]}});
-    let by_mx = rule("mx", 1, &json!({"target": without_port}));
-    for router in [rules(&[]), rules(&[direct, rule("after", 2, &json!({}))]), rules(&[by_mx])] {
-        let decision = explain(&router, &neighbour(), "x@y.example", "b@c.example").decision;
-        let refusal = decision.refused().unwrap();
-        assert_eq!(refusal.reason, RefusalReason::NeedsDns);
-        assert!(refusal.is_transient());
+    for router in [rules(&[]), rules(&[direct, rule("after", 2, &json!({}))])] {
+        let expected = vec!["b@C.example → smtp:c.example [c.example]".to_owned()];
+        assert_eq!(ask(&router, &neighbour(), "x@y.example", "b@C.example"), Ok(expected));
+        let literal = vec!["b@[192.0.2.9] → smtp:192.0.2.9:25 [[192.0.2.9]]".to_owned()];
+        assert_eq!(ask(&router, &neighbour(), "x@y.example", "b@[192.0.2.9]"), Ok(literal));
     }
+}
+
+#[test]
+fn a_host_without_a_port_is_one_whose_mx_are_asked() {
+    // [33]
+    let hosts = json!({"Relay": {"hosts": [{"host": "p1.example", "port": 25}, {"host": "p2.example"}]}});
+    let router = rules(&[rule("mx", 1, &json!({"target": hosts}))]);
+    let expected = vec!["b@c.example → smtp:p1.example:25,p2.example [c.example]".to_owned()];
+    assert_eq!(ask(&router, &neighbour(), "x@y.example", "b@c.example"), Ok(expected));
+}
+
+#[test]
+fn what_a_rule_says_of_tls_and_logins_tells_its_connections_from_others() {
+    // [21]
+    let login = json!({"username": "u", "password": "p"});
+    for (parts, expected) in [
+        (json!({"tls": {"mode": "Disabled"}}), "smtp+clear:r.example:25"),
+        (json!({"tls": {"mode": "Implicit", "verified": true}}), "smtps+verified:r.example:25"),
+        (json!({"guarded": true}), "smtp+guarded:r.example:25"),
+        (json!({"credentials": login, "method": "Plain"}), "smtp:mail/r@r.example:25"),
+        (json!({"tls": {"verified": true, "roots": "x"}}), "smtp+verified:mail/r@r.example:25"),
+        (json!({"target": "Direct", "guarded": true}), "smtp+guarded:c.example"),
+    ] {
+        let found = ask(&rules(&[rule("r", 1, &parts)]), &neighbour(), "x@y.example", "b@c.example");
+        assert_eq!(found, Ok(vec![format!("b@c.example → {expected} [c.example]")]));
+    }
+}
+
+#[test]
+fn a_rule_without_hosts_keeps_its_mail_away() {
+    let router = rules(&[rule("none", 1, &json!({"target": {"Relay": {"hosts": []}}}))]);
+    let refusal = explain(&router, &neighbour(), "x@y.example", "b@c.example").decision;
+    let refusal = refusal.refused().unwrap();
+    assert_eq!((refusal.reason, refusal.is_transient()), (RefusalReason::NoHost, true));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{DomainPlan, Unknown, names::Holders, recipients::Aim};
+use super::{DomainPlan, Place, Unknown, names::Holders, recipients::Aim};
 use crate::{claims::Claim, compile::Gateways, reason::Reason, unsupported, verdict::Report};
 
 /// A group or an alias: the place of its domain, and its own there.
@@ -153,7 +153,7 @@ pub(crate) fn cut_forward_loops(
     let next: Vec<Option<usize>> = plans
         .iter()
         .map(|plan| {
-            let Unknown::Forward(to) = &plan.unknown else { return None };
+            let Unknown::Forward(Place { host: to, .. }) = &plan.unknown else { return None };
             let name = plan.name?;
             let mut reached = by_hostname.get(&to.host)?.iter().filter(|place| {
                 gateways.at(**place).is_some_and(|gateway| gateway.is_reached_at(&to.host, to.port))

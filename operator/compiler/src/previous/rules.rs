@@ -32,9 +32,14 @@ pub(super) fn keep_planned(
         };
         let is_programmed = programmed.contains(&key);
         let found = before.rule(&gateway.key, &key).filter(|_| *refusal == Refusal::Corrigible);
-        let authentication = object.spec.relay.as_ref().and_then(|relay| relay.authentication.as_ref());
-        let secret = authentication.map(|login| login.credentials_secret_ref.name.as_str());
-        let found = found.and_then(|rule| now.keep_rule(gateway, rule, From::Named(secret)));
+        let relay = object.spec.relay.as_ref();
+        let authentication = relay.and_then(|relay| relay.authentication.as_ref());
+        let roots = relay.and_then(|relay| relay.tls.as_ref()?.ca_secret_ref.as_ref());
+        let from = Secrets {
+            login: From::Named(authentication.map(|login| login.credentials_secret_ref.name.as_str())),
+            roots: From::Named(roots.map(|roots| roots.name.as_str())),
+        };
+        let found = found.and_then(|rule| now.keep_rule(gateway, rule, from));
         // One that waits because something of it is refused is no better than what is there now, unless nothing is.
         let standing = match found.filter(|rule| !is_programmed || !is_refused(rule)) {
             Some(rule) => {
@@ -55,27 +60,59 @@ pub(super) fn standing_of(rule: &RelayRule) -> Standing {
     if is_refused(rule) { Standing::Waits } else { Standing::Kept }
 }
 
+/// Which Secrets a rule is from.
+#[derive(Clone, Copy)]
+pub(super) struct Secrets<'n> {
+    login: From<'n>,
+    roots: From<'n>,
+}
+
+impl Secrets<'_> {
+    /// Of a rule that cannot be read.
+    pub(super) const UNKNOWN: Self = Self { login: From::Unknown, roots: From::Unknown };
+}
+
+fn wait_for(rule: &mut RelayRule, field: &str) {
+    let mut waits_for = std::mem::take(&mut rule.unsupported).into_vec();
+    waits_for.push(unsupported::refused(field).into());
+    waits_for.sort();
+    waits_for.dedup();
+    rule.unsupported = waits_for.into();
+}
+
 impl Now<'_, '_> {
-    /// The rule as it was, if it may still be one. Where its login was taken away its mail waits, for it must go neither elsewhere nor without.
+    /// The rule as it was, if it may still be one. Where its login was taken away, or the roots that it trusts, its mail waits, for it must go
+    /// neither elsewhere nor without.
     pub(super) fn keep_rule(
         &self,
         gateway: &Gateway<'_>,
         rule: &RelayRule,
-        from: From<'_>,
+        from: Secrets<'_>,
     ) -> Option<RelayRule> {
         if !self.allows_rule(gateway, rule) {
             return None;
         }
-        let mut rule = rule.clone();
         let namespace = rule.origin.namespace();
         let logins = || self.logins.get_or_init(|| self.input.secrets.logins());
-        if rule.credentials.as_ref().is_some_and(|login| !logins().still_have(namespace, login, from)) {
+        let login = rule.credentials.as_ref();
+        let is_without_login = login.is_some_and(|login| !logins().still_have(namespace, login, from.login));
+        let roots = rule.tls.roots.as_deref();
+        let is_without_roots =
+            roots.is_some_and(|roots| !self.input.secrets.still_trust(namespace, roots, from.roots));
+        let mut rule = rule.clone();
+        rule.guarded = match &rule.target {
+            RuleTarget::Direct => *namespace != gateway.key.namespace,
+            RuleTarget::Relay { hosts } => {
+                hosts.iter().any(|host| self.input.still_guards(gateway, namespace, &host.host))
+            }
+        };
+        if is_without_login {
             rule.credentials = None;
-            let mut waits_for = std::mem::take(&mut rule.unsupported).into_vec();
-            waits_for.push(unsupported::refused("relay.authentication").into());
-            waits_for.sort();
-            waits_for.dedup();
-            rule.unsupported = waits_for.into();
+            wait_for(&mut rule, "relay.authentication");
+        }
+        if is_without_roots {
+            rule.tls.roots = None;
+            wait_for(&mut rule, "relay.tls.caSecretRef");
         }
         Some(rule)
     }
@@ -93,7 +130,7 @@ impl Now<'_, '_> {
         let hosts = match &rule.target {
             RuleTarget::Direct => true,
             RuleTarget::Relay { hosts } => hosts.iter().all(|host| {
-                self.input.still_allows(gateway, namespace, &host.host)
+                self.input.may_connect(gateway, namespace, &host.host)
                     && !gateway.is_reached_at(&host.host, host.port)
             }),
         };
