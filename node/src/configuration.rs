@@ -88,11 +88,13 @@ struct Following {
 impl Following {
     async fn run(mut self, hint: Arc<Notify>, told: watch::Sender<u64>) {
         let mut news = News::of_pointer(self.follower.channel());
+        let mut logins = self.node.refused_logins.watch();
         loop {
             self.step(&told).await;
             tokio::select! {
                 () = hint.notified() => {}
                 () = news.next() => {}
+                () = logins.next() => {}
             }
         }
     }
@@ -107,6 +109,7 @@ impl Following {
             }
             Err(error) => Err(error.to_string()),
         };
+        self.follower.refused_logins(self.node.refused_logins.list().into_iter());
         let said = match looked {
             Ok(()) => self.follower.say().await.map_err(|error| error.to_string()),
             trouble => trouble.map(|()| false),
@@ -181,7 +184,10 @@ impl Following {
             let gateway = assembled.snapshot.gateway.origin.as_str();
             Refused::new(&assembled.pointer, Some(gateway), error.to_string(), false)
         })?);
-        self.node.set_policy(Arc::clone(&policy));
+        let before = self.node.set_policy(Arc::clone(&policy));
+        let is_in_force =
+            |rule: &_| before.as_ref().is_some_and(|before| policy.has_same_login(before, rule));
+        self.node.refused_logins.keep(is_in_force);
         self.policies.send_replace(Some(policy));
         events::SnapshotApplied { hash: &assembled.pointer.index, epoch: &assembled.pointer.epoch }.emit();
         self.follower.applied(assembled);

@@ -21,6 +21,7 @@ pub mod presence;
 pub mod queue_modes;
 pub mod readiness;
 pub mod received;
+pub mod refused_logins;
 pub mod run;
 pub mod stores;
 pub mod tls;

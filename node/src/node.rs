@@ -7,7 +7,7 @@ use posthouse_queue::Store;
 
 use crate::{
     activator::Activator, budget::Budget, delivery::Delivery, here::Here, metrics::Metrics, policy::Policy,
-    presence::Presence,
+    presence::Presence, refused_logins::RefusedLogins,
 };
 
 /// The shared parts of a node.
@@ -26,6 +26,8 @@ pub struct Node {
     pub activator: Activator,
     /// Where it is reached.
     pub here: Here,
+    /// The logins that next hops refuse now.
+    pub refused_logins: RefusedLogins,
     policy: RwLock<Option<Arc<Policy>>>,
 }
 
@@ -40,8 +42,17 @@ impl Node {
         activator: Activator,
     ) -> Arc<Self> {
         let budget = Budget::new(Arc::clone(&store), Arc::clone(&presence));
-        let (here, policy) = (Here::default(), RwLock::default());
-        Arc::new(Self { store, presence, budget, metrics, delivery, activator, here, policy })
+        Arc::new(Self {
+            store,
+            presence,
+            budget,
+            metrics,
+            delivery,
+            activator,
+            here: Here::default(),
+            refused_logins: RefusedLogins::default(),
+            policy: RwLock::default(),
+        })
     }
 
     /// The policy in force; what begins now keeps it to its end.

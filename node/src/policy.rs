@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use posthouse_config::{Assembled, Listener, Millis, Snapshot, SnapshotHash};
+use posthouse_config::{Assembled, Listener, Millis, ResourceName, Snapshot, SnapshotHash};
 use posthouse_model::NextHop;
 use posthouse_queue::{HoldReason, QueueMode};
 use posthouse_routing::Router;
@@ -71,6 +71,13 @@ impl Policy {
     /// By what means a next hop is spoken to.
     pub fn means(&self, next_hop: &NextHop) -> Result<Means, NoMeans> {
         Means::of(next_hop, &self.logins, &self.client_tls)
+    }
+
+    /// Whether a rule's login is the same as in a policy before.
+    #[must_use]
+    pub fn has_same_login(&self, before: &Self, rule: &ResourceName) -> bool {
+        let now = self.logins.of_rule(rule);
+        now.is_some() && now == before.logins.of_rule(rule)
     }
 
     /// The TLS of a listener, if it has one.

@@ -5,7 +5,10 @@ use std::sync::Arc;
 use posthouse_config::{Assembled, Assembly, ChunkName, Pointer, Refusal, SealingKey};
 use tokio::task::{JoinError, spawn_blocking};
 
-use crate::{Applied, Channel, ChannelError, KeyFolder, KeyFolderError, Keys, Refused, Report};
+use crate::{
+    Applied, Channel, ChannelError, KeyFolder, KeyFolderError, Keys, MOST_REFUSED_LOGINS, Refused,
+    RefusedLogin, Report,
+};
 
 /// How often a pointer that moves while its pieces are read is followed in one look.
 const ROUNDS: usize = 8;
@@ -121,6 +124,11 @@ impl Follower {
         self.report.applied = Some(Applied::from(&assembled.pointer));
         self.report.refused = None;
         self.held = Some(assembled);
+    }
+
+    /// Notes which logins next hops refuse now; of more than a report takes, the first.
+    pub fn refused_logins(&mut self, refused: impl Iterator<Item = RefusedLogin>) {
+        self.report.refused_logins = refused.take(MOST_REFUSED_LOGINS).collect();
     }
 
     /// Says what there is to say, if that is not what was said last, or if the channel lost it. Whether it said something.

@@ -25,4 +25,4 @@ pub use lease::{Holder, Lease};
 pub use news::News;
 pub use publisher::{Mended, PublishError, Published, Publisher, last_published};
 pub use redis::RedisChannel;
-pub use report::{Applied, Refused, Report};
+pub use report::{Applied, MOST_REFUSED_LOGINS, Refused, RefusedLogin, Report};

@@ -9,6 +9,9 @@ pub const REPORT_LENGTH: usize = 16 << 10;
 /// The most octets of a reason: it is for a person.
 const REASON_LENGTH: usize = 4 << 10;
 
+/// Logins that a report names at most: more of them have one cause that a few tell as well.
+pub const MOST_REFUSED_LOGINS: usize = 16;
+
 /// The report of one run of one node. Each replaces the one before.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -29,6 +32,21 @@ pub struct Report {
     /// What it refused since; absent once it took a newer one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<Refused>,
+    /// The logins that next hops refused last, at most [`MOST_REFUSED_LOGINS`]; one that works since is not among them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub refused_logins: Vec<RefusedLogin>,
+}
+
+/// A login that a next hop refused: the mail of the resource waits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusedLogin {
+    /// Whose login it is: `RelayRule mail/customer-a`.
+    pub resource: String,
+    /// The reply code; where this side could not even say it, the code that says so.
+    pub code: u16,
+    /// In words of ours: nothing in them is the far end's.
+    pub reason: String,
 }
 
 /// The snapshot that a node runs.
@@ -73,6 +91,7 @@ impl Report {
             keys: Vec::new(),
             applied: None,
             refused: None,
+            refused_logins: Vec::new(),
         }
     }
 

@@ -9,7 +9,7 @@ use std::{
 
 use posthouse_dns::{Destination, HostName, NoHosts, Own, Rules};
 use posthouse_model::{EnhancedStatus, HopTls, HostPort, NextHop, Transport};
-use posthouse_smtp::client::{Refusal, Settings, Stage, StartTls};
+use posthouse_smtp::client::{Origin, Refusal, Settings, Stage, StartTls};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
 use rustls::pki_types::ServerName;
 use tokio::{
@@ -53,7 +53,12 @@ pub async fn connect(node: &Node, policy: &Policy, next_hop: &NextHop) -> Result
                     return Err(trial.outcome());
                 }
                 match connecting.to(target, *address).await {
-                    Ok(connection) => return Ok(connection),
+                    Ok(connection) => {
+                        if let Some(login) = &connecting.means.login {
+                            node.refused_logins.works(&login.rule);
+                        }
+                        return Ok(connection);
+                    }
                     Err(unreachable) if unreachable.is_final => return Err(unreachable),
                     Err(unreachable) => trial.note(unreachable),
                 }
@@ -259,12 +264,21 @@ impl Connecting<'_> {
             Failed::Handshake(why) => Unreachable::no_handshake(host, &why),
             Failed::Ended => Unreachable::no_answer(host, "it ended the session".to_owned()),
             Failed::Refused(refusal) => {
-                if let Some(login) = &self.means.login
-                    && refusal.stage == Stage::Authentication
-                {
+                let refused_login =
+                    self.means.login.as_deref().filter(|_| refusal.stage == Stage::Authentication);
+                let code = refusal.reply.code().number();
+                if let Some(login) = refused_login {
                     self.say_refused(login, host, &refusal);
                 }
-                Unreachable::refused(host, refusal)
+                let is_theirs = refusal.origin == Origin::Remote;
+                let unreachable = Unreachable::refused(host, refusal);
+                if let Some(login) = refused_login {
+                    // What this side has against the offer of the far end names what it offers.
+                    let why = "the login cannot be said by the method that is configured: see the node's log";
+                    let why = if is_theirs { &unreachable.reason } else { why };
+                    self.node.refused_logins.refused(&login.rule, code, why);
+                }
+                unreachable
             }
         }
     }

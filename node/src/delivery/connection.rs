@@ -100,6 +100,7 @@ impl Connection {
 
     /// Brings the session to where mail can be sent; `server` is whose name a certificate must have.
     pub async fn greet(mut self, server: ServerName<'static>) -> Result<Self, Failed> {
+        let mut is_upgraded = false;
         loop {
             match self.advance().await {
                 Event::Ready => return Ok(self),
@@ -107,6 +108,7 @@ impl Connection {
                     let Self { wire, mut session, host, means, used, open } = self;
                     let wire = encrypted(wire, &means, server.clone()).await?;
                     session.upgraded();
+                    is_upgraded = true;
                     self = Self { wire, session, host, means, used, open };
                 }
                 Event::Closed(closed) => {
@@ -114,6 +116,12 @@ impl Connection {
                     let _ = time::timeout(QUIT_PATIENCE, self.write()).await;
                     return Err(match closed {
                         Closed::Refused(refusal) => Failed::Refused(refusal),
+                        // RFC 8446 §4.4.4: what the far end has against this side's part of the handshake comes behind it.
+                        Closed::Lost(Loss { stage: Stage::Hello, cause: Cause::Disconnected, .. })
+                            if is_upgraded =>
+                        {
+                            Failed::Handshake("it closed the connection behind the handshake".to_owned())
+                        }
                         Closed::Lost(loss) => Failed::Lost(loss),
                         Closed::Quit | Closed::Aborted => Failed::Ended,
                     });

@@ -83,8 +83,8 @@ enum LoginState {
     Unknown,
     /// It worked last.
     Works,
-    /// It was refused last, and until when that is believed: each try more may be counted against the account.
-    Refused(Unreachable, Instant),
+    /// The last try failed, and until when that is believed: each one more may be counted against the account.
+    Failed(Unreachable, Instant),
 }
 
 /// A connection that is open; it is not any more when this is dropped.
@@ -289,8 +289,8 @@ impl Hop {
         }
         let turn = self.turns.lock().await;
         match &self.work().login {
-            LoginState::Refused(unreachable, until) if Instant::now() < *until => Err(unreachable.clone()),
-            LoginState::Unknown | LoginState::Works | LoginState::Refused(..) => Ok(Some(turn)),
+            LoginState::Failed(unreachable, until) if Instant::now() < *until => Err(unreachable.clone()),
+            LoginState::Unknown | LoginState::Works | LoginState::Failed(..) => Ok(Some(turn)),
         }
     }
 
@@ -298,10 +298,7 @@ impl Hop {
     pub fn tried(&self, unreachable: Option<&Unreachable>) {
         self.work().login = match unreachable {
             None => LoginState::Works,
-            Some(unreachable) if unreachable.is_final => {
-                LoginState::Refused(unreachable.clone(), Instant::now() + CROWDED)
-            }
-            Some(_) => LoginState::Unknown,
+            Some(unreachable) => LoginState::Failed(unreachable.clone(), Instant::now() + CROWDED),
         };
     }
 

@@ -46,6 +46,12 @@ impl Logins {
         });
         Self(logins.collect())
     }
+
+    /// That of a rule.
+    #[must_use]
+    pub fn of_rule(&self, rule: &ResourceName) -> Option<&Login> {
+        self.0.get(rule.as_str()).and_then(Option::as_deref)
+    }
 }
 
 impl Login {
