@@ -5,14 +5,18 @@
 pub mod conclude;
 pub mod connect;
 pub mod connection;
+pub mod delay;
 pub mod dsn;
 pub mod egress;
+pub mod expansion;
 pub mod hop;
+pub mod judge;
 pub mod means;
 pub mod offer;
 pub mod places;
 pub mod prepare;
 pub mod progress;
+pub mod report;
 pub mod retry;
 pub mod scheduler;
 pub mod settler;
@@ -88,6 +92,11 @@ impl Delivery {
         self.tasks.close();
         self.tasks.wait().await;
         self.settler.finished().await;
+    }
+
+    /// Sees something through that is not waited for, but by [`finished`](Self::finished).
+    fn in_background(&self, work: impl Future<Output = ()> + Send + 'static) {
+        self.tasks.spawn(work);
     }
 
     fn node(&self) -> Option<Arc<Node>> {

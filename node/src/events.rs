@@ -441,8 +441,8 @@ impl ContentLost {
 pub struct DsnMade<'a> {
     /// Its queue id.
     pub id: MessageId,
-    /// The entry it is about.
-    pub about: EntryId,
+    /// The entry or message it is about.
+    pub about: &'a dyn Display,
     /// To whom.
     pub to: &'a dyn Display,
 }
@@ -456,8 +456,8 @@ impl DsnMade<'_> {
 
 /// A notification that was owed could not be made: its sender cannot be reached by any route.
 pub struct DsnUndeliverable<'a> {
-    /// The entry it would have been about.
-    pub about: EntryId,
+    /// The entry or message it would have been about.
+    pub about: &'a dyn Display,
     /// To whom.
     pub to: &'a dyn Display,
     /// Why not.

@@ -26,3 +26,4 @@ pub mod run;
 pub mod stores;
 pub mod tls;
 pub mod wire;
+pub mod totals;

@@ -43,12 +43,16 @@ pub struct Policy {
 impl Policy {
     /// Makes a snapshot ready; what did not change is taken from the policy `before`. It may read the system's trusted roots.
     pub fn new(assembled: &Assembled, before: Option<&Self>) -> Result<Self, BadCertificate> {
-        let (snapshot, hash) = (Arc::clone(&assembled.snapshot), assembled.pointer.index);
-        let retry = &snapshot.gateway.queue.retry;
-        let retry = RetrySchedule {
-            intervals: retry.intervals.iter().map(|interval| span(*interval)).collect(),
-            expire_after: span(retry.expire_after),
-        };
+        Self::of(Arc::clone(&assembled.snapshot), assembled.pointer.index, before)
+    }
+
+    /// The same for a snapshot that came by no publication.
+    pub fn of(
+        snapshot: Arc<Snapshot>,
+        hash: SnapshotHash,
+        before: Option<&Self>,
+    ) -> Result<Self, BadCertificate> {
+        let retry = RetrySchedule::of(&snapshot.gateway.queue.retry);
         let listeners_tls = tls::server::listeners(&snapshot)?;
         Ok(Self {
             router: Router::new(Arc::clone(&snapshot)),

@@ -1,13 +1,10 @@
-//! The modes of queues: told to the store when a snapshot comes into force, and what a queue held that is Online now is set free. Only what
-//! changed since the snapshot that was told before is told: a queue's mode carries the generation of the snapshot that set it.
+//! The modes of queues: told to the store when a snapshot comes into force. The store frees what a queue held that is Online now, and lets
+//! nobody with an older snapshot undo it. Only what changed since the snapshot that was told before is told, where that is known.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use posthouse_model::QueueName;
-use posthouse_queue::{
-    HoldReason, ListFilter, QueueMode, Release, ReleaseId, ReleaseScope, State, StoreError,
-};
-use sha2::{Digest, Sha256};
+use posthouse_queue::{HoldReason, StoreError};
 use tokio::{sync::watch, time};
 
 use crate::{events, node::Node, policy::Policy};
@@ -15,19 +12,15 @@ use crate::{events, node::Node, policy::Policy};
 /// Modes told to the store in one step.
 const MODES: usize = 500;
 
-/// Entries looked at in one step.
-const LISTED: u32 = 1000;
+/// Queues looked at in one step.
+const LOOKED_AT: u32 = 300;
 
 /// Between two tries while the store is away.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
-/// Reasons that a queue's mode gives; the others end by other hands.
-const MODE_REASONS: [HoldReason; 3] =
-    [HoldReason::OnRequest, HoldReason::Scheduled, HoldReason::Connectivity];
-
 /// Sees the store through every change, however long it is away; ends with whoever puts snapshots in force.
 pub async fn tell(node: Arc<Node>, mut policies: watch::Receiver<Option<Arc<Policy>>>) {
-    // Before the first heartbeat the store's clock is not known, and a release would be dated wrongly.
+    // Before the first heartbeat the store's clock is not known, and what is freed would be dated wrongly.
     let mut writable = node.presence.watch_writable();
     if writable.wait_for(|_| node.presence.answers()).await.is_err() {
         return;
@@ -40,7 +33,7 @@ pub async fn tell(node: Arc<Node>, mut policies: watch::Receiver<Option<Arc<Poli
                 Err(_) => return,
             }
         };
-        match set_modes(&node, &policy, told.as_deref()).await {
+        match tell_modes(&node, &policy, told.as_deref()).await {
             Ok(()) => {
                 told = Some(policy);
                 tokio::select! {
@@ -62,70 +55,56 @@ pub async fn tell(node: Arc<Node>, mut policies: watch::Receiver<Option<Arc<Poli
     }
 }
 
-async fn set_modes(node: &Node, policy: &Policy, before: Option<&Policy>) -> Result<(), StoreError> {
-    let snapshot = &policy.snapshot;
-    let is_new = |name: &QueueName, mode: &QueueMode| {
-        before
-            .and_then(|before| before.snapshot.queue(name).map(|_| before.queue_mode(name)))
-            .is_none_or(|before| before.hold != mode.hold)
-    };
-    let mut modes: Vec<(QueueName, QueueMode)> =
-        policy.queue_modes().filter(|(name, mode)| is_new(name, mode)).collect();
-    // Where it is not known what was told before, the store says which queues hold mail.
-    let holding = if before.is_none() { holding(node).await? } else { BTreeSet::new() };
-    // A queue that is gone holds nothing any more: what it held drains by the route in its entries.
-    let known =
-        before.into_iter().flat_map(Policy::queue_modes).map(|(name, _)| name).chain(holding.iter().cloned());
-    let gone = known.filter(|name| snapshot.queue(name).is_none());
-    modes.extend(gone.map(|name| (name.clone(), policy.queue_mode(&name))));
-    for part in modes.chunks(MODES) {
-        node.store.set_queue_modes(part).await?;
+async fn tell_modes(node: &Node, policy: &Policy, before: Option<&Policy>) -> Result<(), StoreError> {
+    let generation = policy.snapshot.generation;
+    // First of all: from here on nobody with an older snapshot changes what it leaves as it was.
+    let told = node.store.set_queue_modes(generation, &[], node.presence.now()).await?;
+    if told > generation {
+        return Ok(()); // others have a newer one, which this node gets as well
     }
-    for (name, mode) in modes.iter().filter(|(name, _)| before.is_some() || holding.contains(name)) {
-        for reason in MODE_REASONS.into_iter().filter(|reason| mode.hold != Some(*reason)) {
-            free(node, name, reason, snapshot.generation).await?;
-        }
+    // What was told of a snapshot in between, which this node never had, may differ from both.
+    let base = before.filter(|before| told == generation || told == before.snapshot.generation);
+    let modes = match base
+        .filter(|base| base.snapshot.gateway.connectivity == policy.snapshot.gateway.connectivity)
+    {
+        Some(base) => changed(policy, base),
+        None => all(policy, &holding(node).await?),
+    };
+    for part in modes.chunks(MODES) {
+        node.store.set_queue_modes(generation, part, node.presence.now()).await?;
     }
     Ok(())
+}
+
+/// The queues whose mode is another than it was, those that are gone included: what they held drains by the route in its entries.
+fn changed(policy: &Policy, base: &Policy) -> Vec<(QueueName, Option<HoldReason>)> {
+    let is_new = |name: &QueueName, hold: Option<HoldReason>| {
+        base.snapshot.queue(name).is_none() || base.queue_mode(name).hold != hold
+    };
+    let named = policy.queue_modes().map(|(name, mode)| (name, mode.hold));
+    let gone = base.queue_modes().map(|(name, _)| name).filter(|name| policy.snapshot.queue(name).is_none());
+    let gone = gone.map(|name| (name.clone(), policy.queue_mode(&name).hold));
+    named.filter(|(name, hold)| is_new(name, *hold)).chain(gone).collect()
+}
+
+/// Every queue that the snapshot names, and those that hold mail and are in it no longer.
+fn all(policy: &Policy, holding: &BTreeSet<QueueName>) -> Vec<(QueueName, Option<HoldReason>)> {
+    let named = policy.queue_modes().map(|(name, mode)| (name, mode.hold));
+    let gone = holding.iter().filter(|name| policy.snapshot.queue(name).is_none());
+    named.chain(gone.map(|name| (name.clone(), policy.queue_mode(name).hold))).collect()
 }
 
 /// The queues that hold mail.
 async fn holding(node: &Node) -> Result<BTreeSet<QueueName>, StoreError> {
     let mut queues = BTreeSet::new();
     if node.store.counts(None).await?.held == 0 {
-        return Ok(queues);
+        return Ok(queues); // the usual case, and cheaper to ask than every queue
     }
-    let filter = ListFilter { queue: None, state: Some(State::Held) };
     let mut from = Some(0);
     while let Some(place) = from {
-        let page = node.store.list(&filter, place, LISTED).await?;
-        queues.extend(page.entries.into_iter().filter_map(|held| Some(held.entry?.queue)));
+        let page = node.store.queue_totals(place, LOOKED_AT).await?;
+        queues.extend(page.queues.into_iter().filter(|queue| queue.counts.held > 0).map(|queue| queue.queue));
         from = page.next;
     }
     Ok(queues)
-}
-
-/// Releases what a queue holds for a reason that it no longer has. Every node does; the id makes it happen once.
-async fn free(node: &Node, queue: &QueueName, reason: HoldReason, generation: u64) -> Result<(), StoreError> {
-    if node.store.held(queue, reason).await? == 0 {
-        return Ok(());
-    }
-    let release = Release {
-        id: release_id(queue, reason, generation),
-        scope: ReleaseScope::Queue(queue.clone()),
-        reason,
-        at: node.presence.now(),
-    };
-    node.store.release(&release).await.map(drop)
-}
-
-fn release_id(queue: &QueueName, reason: HoldReason, generation: u64) -> ReleaseId {
-    let mut hash = Sha256::new();
-    hash.update(queue.as_str().as_bytes());
-    hash.update([0, reason.number()]);
-    hash.update(generation.to_be_bytes());
-    let digest: [u8; 32] = hash.finalize().into();
-    let mut id = [0; 16];
-    id.iter_mut().zip(digest).for_each(|(to, from)| *to = from);
-    ReleaseId(id)
 }

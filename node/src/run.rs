@@ -28,7 +28,7 @@ use crate::{
     presence::Presence,
     queue_modes,
     readiness::Readiness,
-    stores,
+    stores, totals,
 };
 
 /// Between two tries to reach the store at the start.
@@ -191,7 +191,9 @@ impl Running {
         tokio::spawn(settle_budget(Arc::clone(&node), end.clone()));
         let (policies, told) = watch::channel(None);
         tokio::spawn(queue_modes::tell(Arc::clone(&node), told));
-        let configuration = Configuration::follow(origin(args)?, Arc::clone(&node), policies);
+        let origin = origin(args)?;
+        tokio::spawn(totals::keep(Arc::clone(&node), origin.channel.clone(), end.clone()));
+        let configuration = Configuration::follow(origin, Arc::clone(&node), policies);
         if let Some(folder) = &args.state {
             let path = folder.join(locate::SOCKET);
             let socket =

@@ -6,6 +6,7 @@
 
 mod column;
 mod condition;
+mod figures;
 mod files;
 mod form;
 mod generations;
@@ -14,6 +15,7 @@ pub(crate) mod keeper;
 mod kinds;
 pub(crate) mod local;
 pub(crate) mod observation;
+mod pace;
 mod programmed;
 mod remark;
 mod table;

@@ -1,4 +1,4 @@
-//! The channel of one gateway: pieces, a pointer, reports; over a folder or over Redis. What moves is the same, and so is what it promises.
+//! The channel of one gateway: pieces, a pointer, reports, totals; over a folder or over Redis. What moves is the same, and so is what it promises.
 //!
 //! The pointer moves in one step, only forward, and only to a snapshot whose index is there. A reader may find that a piece is gone (it was
 //! collected, or lost): then it looks at the pointer again. What a publisher does is done for the holder of the [`Lease`] alone.
@@ -10,8 +10,9 @@ use std::{
 };
 
 use posthouse_config::{ChunkName, Epoch, Pointer, Publication};
+use posthouse_model::Timestamp;
 
-use crate::{Directory, Holder, Lease, RedisChannel, Report};
+use crate::{Directory, Holder, Lease, RedisChannel, Report, Totals};
 
 /// Where the pieces of one gateway's snapshots are.
 #[derive(Clone, Debug)]
@@ -150,6 +151,30 @@ impl Channel {
         match self {
             Self::Directory(directory) => directory.forget(uids),
             Self::Redis(redis) => redis.forget(uids, lease).await,
+        }
+    }
+
+    /// When what waits in the queues was counted last.
+    pub async fn totals_at(&self) -> Result<Option<Timestamp>, ChannelError> {
+        match self {
+            Self::Directory(directory) => Ok(directory.totals()?.map(|totals| totals.at)),
+            Self::Redis(redis) => redis.totals_at().await,
+        }
+    }
+
+    /// What waits in the queues. Totals that are damaged are as if they were not there.
+    pub async fn totals(&self) -> Result<Option<Totals>, ChannelError> {
+        match self {
+            Self::Directory(directory) => directory.totals(),
+            Self::Redis(redis) => redis.totals().await,
+        }
+    }
+
+    /// Says what waits in the queues, unless something [later](crate::totals::give_way) is said already; whether it did.
+    pub async fn replace_totals(&self, totals: &Totals) -> Result<bool, ChannelError> {
+        match self {
+            Self::Directory(directory) => directory.replace_totals(totals),
+            Self::Redis(redis) => redis.replace_totals(totals).await,
         }
     }
 }

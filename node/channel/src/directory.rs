@@ -1,4 +1,4 @@
-//! A folder as the channel: pieces are files named by their hash, the pointer and each report a file of its own.
+//! A folder as the channel: pieces are files named by their hash, the pointer, the totals and each report a file of its own.
 //!
 //! A reader sees the old pointer or the new one, never a half of either, whatever is killed when: files are complete and synced before a rename
 //! makes them visible. It does blocking file I/O, of small files only.
@@ -16,6 +16,7 @@ use posthouse_config::{CHUNK_LENGTH, ChunkName, POINTER_LENGTH, Pointer, Publica
 use crate::{
     channel::{ChannelError, Moved},
     report::{REPORT_LENGTH, Report},
+    totals::{TOTALS_LENGTH, Totals, give_way},
 };
 
 /// The name of the pointer file.
@@ -26,6 +27,9 @@ const CHUNKS: &str = "chunks";
 
 /// The folder of the reports.
 pub(crate) const NODES: &str = "nodes";
+
+/// The name of the file with what waits in the queues.
+const TOTALS: &str = "totals";
 
 /// The most octets of a sealed piece: what is sealed, with room for what sealing adds.
 const SEALED_LENGTH: usize = CHUNK_LENGTH + (1 << 10);
@@ -154,6 +158,25 @@ impl Directory {
     /// See [`Channel::forget`](crate::Channel::forget).
     pub fn forget(&self, uids: &[String]) -> Result<(), ChannelError> {
         uids.iter().try_for_each(|uid| remove(&self.report_file(uid)))
+    }
+
+    /// See [`Channel::totals`](crate::Channel::totals).
+    pub fn totals(&self) -> Result<Option<Totals>, ChannelError> {
+        match read_bounded(&self.path.join(TOTALS), TOTALS_LENGTH) {
+            Err(ChannelError::Damaged { .. }) => Ok(None),
+            read => Ok(read?.and_then(|octets| Totals::decode(&octets))),
+        }
+    }
+
+    /// See [`Channel::replace_totals`](crate::Channel::replace_totals). One process at a time has the queue, and so counts it.
+    pub fn replace_totals(&self, totals: &Totals) -> Result<bool, ChannelError> {
+        if self.totals()?.is_some_and(|there| !give_way(there.at, totals.at)) {
+            return Ok(false);
+        }
+        let path = self.path.join(TOTALS);
+        let octets = totals.encode().map_err(failed("write", &path))?;
+        replace(&path, &octets, false)?; // what a crash takes away is counted again
+        Ok(true)
     }
 
     fn chunk(&self, name: ChunkName) -> PathBuf {

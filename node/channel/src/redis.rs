@@ -2,8 +2,8 @@
 //! server is away every call fails within the time limit.
 //!
 //! Keys, for the queue `ID`: `ph:{ID.config}:chunks` (hash: name → sealed piece), `…:pointer` (hash: transitions, sequence, text), `…:nodes` (hash:
-//! run → report), `…:publisher` (hash: the publisher's lease); channels `…:news` for the nodes, `…:answers` for the operator. Nothing of it expires but
-//! the lease.
+//! run → report), `…:totals` (hash: at, text), `…:publisher` (hash: the publisher's lease); channels `…:news` for the nodes, `…:answers` for the
+//! operator. Nothing of it expires but the lease.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -13,6 +13,7 @@ use std::{
 };
 
 use posthouse_config::{ChunkName, Epoch, Pointer, Publication};
+use posthouse_model::Timestamp;
 use redis::{
     Client, Cmd, FromRedisValue, IntoConnectionInfo as _, Pipeline, RedisError, Script, ScriptInvocation,
     Value,
@@ -24,6 +25,7 @@ use crate::{
     channel::{ChannelError, Moved},
     lease::{Holder, LEASE, Lease},
     report::{REPORT_LENGTH, Report},
+    totals::{TOTALS_LENGTH, Totals, clock_was_set_back_ms},
 };
 
 /// How long an answer, or one try to connect, may take.
@@ -50,6 +52,7 @@ struct Inner {
     chunks: String,
     pointer: String,
     nodes: String,
+    totals: String,
     news: String,
     answers: String,
 }
@@ -79,6 +82,7 @@ impl RedisChannel {
             chunks: name("chunks"),
             pointer: name("pointer"),
             nodes: name("nodes"),
+            totals: name("totals"),
             news: name("news"),
             answers: name("answers"),
         })))
@@ -228,6 +232,26 @@ impl RedisChannel {
         call.arg(uids);
         let _: Value = self.send(Step::Call(&call)).await?;
         Ok(())
+    }
+
+    pub(crate) async fn totals_at(&self) -> Result<Option<Timestamp>, ChannelError> {
+        let asked = Cmd::hget(&self.0.totals, "at");
+        let at: Option<String> = self.send(Step::Command(&asked)).await?;
+        Ok(at.and_then(|at| at.parse().ok()).map(Timestamp))
+    }
+
+    pub(crate) async fn totals(&self) -> Result<Option<Totals>, ChannelError> {
+        let asked = Cmd::hget(&self.0.totals, "text");
+        let text: Option<Vec<u8>> = self.send(Step::Command(&asked)).await?;
+        Ok(text.filter(|text| text.len() <= TOTALS_LENGTH).and_then(|text| Totals::decode(&text)))
+    }
+
+    pub(crate) async fn replace_totals(&self, totals: &Totals) -> Result<bool, ChannelError> {
+        let text = totals.encode().map_err(|error| ChannelError::Redis(error.to_string()))?;
+        let script = Script::new(include_str!("../scripts/totals.lua"));
+        let mut call = script.prepare_invoke();
+        call.key(&self.0.totals).arg(totals.at.0).arg(text).arg(clock_was_set_back_ms()).arg(&self.0.answers);
+        self.send(Step::Call(&call)).await
     }
 
     /// Listens until the connection ends; `tell` is called once it listens, and for each word.

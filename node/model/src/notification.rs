@@ -82,6 +82,15 @@ impl Notify {
     pub fn of_success(self) -> bool {
         self.0 & Self::SUCCESS.0 != 0
     }
+
+    /// For the members of a group (§5.2.7.3 (c)): no SUCCESS. Who asked for nothing else is told nothing, and not what absence would mean.
+    #[must_use]
+    pub fn without_success(self) -> Self {
+        match Self(self.0 & !Self::SUCCESS.0) {
+            Self::ABSENT if self.is_given() => Self::NEVER,
+            rest => rest,
+        }
+    }
 }
 
 impl FromStr for Notify {
@@ -376,6 +385,15 @@ mod tests {
             assert_eq!(bad.parse::<Notify>(), Err(ParseNotificationError::Notify), "{bad}");
         }
         assert_eq!(Notify::from_bits(0xff), Notify::ABSENT);
+    }
+
+    #[test]
+    fn the_members_of_a_group_are_not_asked_about_success() {
+        // RFC 3461 §5.2.7.3 (c)
+        let members = |given: &str| given.parse::<Notify>().unwrap().without_success().to_string();
+        assert_eq!(members("SUCCESS,FAILURE,DELAY"), "FAILURE,DELAY");
+        assert_eq!([members("SUCCESS"), members("NEVER")], ["NEVER", "NEVER"]);
+        assert_eq!(Notify::ABSENT.without_success(), Notify::ABSENT);
     }
 
     #[test]

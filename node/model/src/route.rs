@@ -5,16 +5,32 @@
 
 use std::{fmt, str::FromStr};
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer, ser::SerializeStruct};
 
 /// A host to connect to: a name, or an address (IPv6 without brackets). Without a port: by MX; with one: its address records.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
 pub struct HostPort {
     /// Name in A-labels or address, lower case, without a final dot.
     pub host: String,
     /// The TCP port; absent means that the host is a domain whose MX records are asked (RFC 5321 §5.1).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub port: Option<u16>,
+}
+
+impl Serialize for HostPort {
+    /// A document leaves an absent port out; a record of the queue has no names, so nothing may be missing from it.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { host, port } = self;
+        let is_left_out = port.is_none() && serializer.is_human_readable();
+        let mut fields = serializer.serialize_struct("HostPort", if is_left_out { 1 } else { 2 })?;
+        fields.serialize_field("host", host)?;
+        if is_left_out {
+            fields.skip_field("port")?;
+        } else {
+            fields.serialize_field("port", port)?;
+        }
+        fields.end()
+    }
 }
 
 impl fmt::Display for HostPort {

@@ -57,6 +57,7 @@ for i, first in ipairs(messages) do
       else
         tally(sub(raw, 12, 19), INCOMING, 1)
       end
+      name_queue(sub(raw, 12, 19), raw, ENTRY_SIZE)
       index(K.owned, who .. key, 0)
       reply[j + 2] = token
       local n = #fields

@@ -26,16 +26,7 @@ for _, hash in ipairs(hashes) do
   if claim then count = count - held_count(reason, hash, max(before, claim.low[reason]), min(high, claim.high)) end
   freed = freed + count
 end
-local list = releases_of(reason, scope)
-if high > 0 and (#list == 0 or list[#list][1] < high) then
-  list[#list + 1] = { high, now }
-  -- When there are too many, the oldest goes: what it freed and is not moved yet counts as held until the next one.
-  while #list > most do table.remove(list, 1) end
-  local packed = {}
-  for i, release in ipairs(list) do packed[i] = pack('>I8I8', release[1], release[2]) end
-  call('HSET', K.releases, char(reason) .. scope, table.concat(packed))
-  if scope ~= '*' then queue_of(scope).releases = 1 end
-end
+record_release(reason, scope, most)
 call('ZADD', K.released, now, id)
 flush()
 return { freed }

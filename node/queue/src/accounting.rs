@@ -20,6 +20,41 @@ pub struct Counts {
     pub active: u64,
 }
 
+impl std::ops::Add for Counts {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            incoming: self.incoming + other.incoming,
+            due: self.due + other.due,
+            deferred: self.deferred + other.deferred,
+            held: self.held + other.held,
+            active: self.active + other.active,
+        }
+    }
+}
+
+/// What one queue has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QueueTotals {
+    /// The queue.
+    pub queue: QueueName,
+    /// Its entries by state.
+    pub counts: Counts,
+    /// When the oldest of its deferred and held entries was accepted, as their message ids tell (a notification has the time of what it tells of);
+    /// one whose time or release has come may still count. `None`: it has no such entry.
+    pub oldest: Option<Timestamp>,
+}
+
+/// A part of the queues that have mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TotalsPage {
+    /// Some queues, in no order; one whose mail changes while the pages are read may be missing or come twice.
+    pub queues: Vec<QueueTotals>,
+    /// Where to go on, even if this page is empty; `None` at the end.
+    pub next: Option<u64>,
+}
+
 /// Recipients by what became of them. Invariant I1: accepted + expanded + generated = delivered + relayed + failed + fetched + deleted +
 /// discarded + queued, at every moment.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -83,7 +83,8 @@ pub struct EntryRecipient {
 pub struct NewEntry {
     /// The queue it waits in.
     pub queue: QueueName,
-    /// The queue's mode as the enqueuing node's snapshot says; the newer of this and the stored mode counts.
+    /// The queue's mode as the enqueuing node's snapshot says; counts unless a newer snapshot's were told before
+    /// ([`Store::set_queue_modes`](crate::Store::set_queue_modes)).
     pub mode: QueueMode,
     /// Where to.
     pub route: Route,

@@ -23,6 +23,9 @@ impl HoldReason {
     pub const ALL: [Self; 5] =
         [Self::OnRequest, Self::Scheduled, Self::Connectivity, Self::Administrator, Self::Quarantine];
 
+    /// Those that a queue's mode gives; the others end by other hands.
+    pub const OF_MODES: [Self; 3] = [Self::OnRequest, Self::Scheduled, Self::Connectivity];
+
     /// The number in records and scripts: 1 to 5; 0 there means "not held".
     #[must_use]
     pub fn number(self) -> u8 {
@@ -42,7 +45,8 @@ impl HoldReason {
     }
 }
 
-/// Whether new entries of a queue are held, as the snapshot of this generation says. The greater generation wins.
+/// Whether new entries of a queue are held, as the snapshot of this generation says. Which of two counts:
+/// [`Store::set_queue_modes`](crate::Store::set_queue_modes).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct QueueMode {
     /// `None`: Online.

@@ -17,7 +17,9 @@ pub mod redis;
 pub mod settle;
 pub mod store;
 
-pub use accounting::{Accounting, Counts, EntrySummary, ListFilter, ListPage, State};
+pub use accounting::{
+    Accounting, Counts, EntrySummary, ListFilter, ListPage, QueueTotals, State, TotalsPage,
+};
 pub use entry::{Entry, EntryRecipient, Lane, LaneId, LastReply, NewEntry, Transform};
 pub use hold::{Claim, ClaimId, HoldReason, QueueMode, Release, ReleaseId, ReleaseScope};
 pub use jobs::{FactKind, Job, JobRun, LeasedJob};

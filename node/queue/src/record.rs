@@ -110,7 +110,12 @@ mod tests {
         let now: NextHop = "smtp:a.example:25,b.example".parse().unwrap();
         let before = Before { transport: now.transport, hosts: now.hosts.clone() };
         assert_eq!(encode(&before).unwrap(), encode(&now).unwrap());
-        for text in ["lmtp:dovecot:24", "maildrop", "smtps+verified:mail/a@b.example:465"] {
+        for text in [
+            "lmtp:dovecot:24",
+            "smtp:a.example,b.example:25",
+            "maildrop",
+            "smtps+verified:mail/a@b.example:465",
+        ] {
             let hop: NextHop = text.parse().unwrap();
             assert_eq!(decode::<NextHop>(&encode(&hop).unwrap()).unwrap(), hop);
         }

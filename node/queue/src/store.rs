@@ -9,8 +9,8 @@ use posthouse_model::{EntryId, Incarnation, MessageId, QueueName, ShardId, Times
 use tokio::sync::watch;
 
 use crate::{
-    accounting::{Accounting, Counts, EntrySummary, ListFilter, ListPage},
-    hold::{Claim, ClaimId, HoldReason, QueueMode, Release},
+    accounting::{Accounting, Counts, EntrySummary, ListFilter, ListPage, TotalsPage},
+    hold::{Claim, ClaimId, HoldReason, Release},
     jobs::{FactKind, Job, JobRun, LeasedJob},
     lease::{LeaseRequest, LeaseToken, Leased},
     message::NewMessage,
@@ -176,8 +176,8 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> Result<Enqueued, StoreError>;
 
-    /// Says that enqueues were confirmed: the accounting takes them in, and their incoming entries become due, or held where the newer of
-    /// the queue's modes says so. Unknown and activated ids pass. Need not be awaited by who accepts: a dead incarnation's are activated by reap.
+    /// Says that enqueues were confirmed: the accounting takes them in, and their incoming entries become due, or held where the mode
+    /// that counts says so ([`set_queue_modes`](Self::set_queue_modes)). Unknown and activated ids pass. Need not be awaited by who accepts: a dead incarnation's are activated by reap.
     /// The first settle of a leased entry confirms its message as well.
     async fn activate(&self, ids: &[MessageId], now: Timestamp) -> Result<(), StoreError>;
 
@@ -210,8 +210,22 @@ pub trait Store: Send + Sync {
 
     // ---- hold, release, claim ----------------------------------------------------------------------------------------------------
 
-    /// Sets queue modes; each only if its generation is greater than the stored one. At most 1,000 a call.
-    async fn set_queue_modes(&self, modes: &[(QueueName, QueueMode)]) -> Result<(), StoreError>;
+    /// Tells the modes of queues as the snapshot of this generation (from 1) has them, at most 1,000 a call. A queue that was told under a smaller
+    /// generation, or never, gets its mode, and in the same step all that it holds for another mode's reason
+    /// ([`HoldReason::OF_MODES`]) is released as of `now`: one record per reason, in constant time. Under the same generation nothing happens, so
+    /// a telling that was cut off is completed by repeating it, and what was held since stays.
+    ///
+    /// A queue that is not named keeps its mode, and has it as of this generation: once a generation was told, even without a queue, a smaller
+    /// one sets and releases nothing; and an entry that comes with a smaller one follows the queue's stored mode, if there is one. Any
+    /// other entry follows its own.
+    ///
+    /// Answers the generation that was told before. Greater than this one: nothing happened.
+    async fn set_queue_modes(
+        &self,
+        generation: u64,
+        modes: &[(QueueName, Option<HoldReason>)],
+        now: Timestamp,
+    ) -> Result<u64, StoreError>;
 
     /// Records a release; constant time. The same id again does nothing. Answers how many entries it freed in all shards.
     async fn release(&self, release: &Release) -> Result<u64, StoreError>;
@@ -244,6 +258,9 @@ pub trait Store: Send + Sync {
 
     /// Counts entries by state, of one queue or of all. `now` decides nothing but which releases are in force.
     async fn counts(&self, queue: Option<&QueueName>) -> Result<Counts, StoreError>;
+
+    /// What each queue that has mail has, from `from` (0: the beginning): looks at about `max` queues, and at none of their entries.
+    async fn queue_totals(&self, from: u64, max: u32) -> Result<TotalsPage, StoreError>;
 
     /// How many entries of a queue are held for a reason and not released: the counts of ETRN replies are due + deferred + active + this.
     async fn held(&self, queue: &QueueName, reason: HoldReason) -> Result<u64, StoreError>;

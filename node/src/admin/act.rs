@@ -18,7 +18,8 @@ use crate::{
     date,
     delivery::{
         Delivery,
-        conclude::{Found, Lease, conclude, own_words},
+        conclude::{Lease, conclude, own_words},
+        judge::Found,
         retry::EntryClock,
         settler::{Settler, Unsettled},
     },

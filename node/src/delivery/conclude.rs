@@ -1,59 +1,19 @@
 //! The end of an attempt: from what the far end said of each recipient to one settlement, with the notification that is owed.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use bytes::Bytes;
-use posthouse_model::{
-    EnhancedStatus, ForwardPath, HostPort, Incarnation, Mailbox, MessageId, NextHop, Notify, Reply,
-    ReversePath, Route, Timestamp, Transport,
-};
-use posthouse_queue::{
-    BodyType, CHUNK_SIZE, Content, EntryRecipient, Envelope, LaneSignal, LastReply, Leased, MessageMeta,
-    NewContent, NewEntry, NewMessage, Origin, Outcome, QueueMode, Remainder, Settlement,
-};
-use posthouse_routing::{Decision, Source};
-use tokio::time;
+use posthouse_model::{EnhancedStatus, Incarnation, Reply, Timestamp};
+use posthouse_queue::{LaneSignal, LastReply, Leased, Outcome, Remainder, Settlement};
 
 use super::{
-    dsn::{Dsn, dsn_id},
-    retry::EntryClock,
+    delay::Waiting,
+    judge::{self, Found, Judged, Terms, judge},
+    report,
 };
-use crate::{
-    events,
-    intake::entries::{self, Named, attend_at},
-    node::Node,
-    policy::Policy,
-};
-
-/// Between two tries to store a notification while the store is away.
-const AGAIN_AFTER: Duration = Duration::from_millis(500);
+use crate::{events, intake::entries::attend_at, node::Node, policy::Policy};
 
 /// The longest text of a reply that is kept.
 const KEPT_TEXT: usize = 512;
-
-/// `NOTIFY=NEVER` in [`EntryRecipient::notify`] (RFC 3461 §4.1).
-const NOTIFY_NEVER: u8 = 1;
-
-/// What an attempt led to, for one recipient.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Found {
-    /// The far end took it.
-    Taken {
-        /// With these words.
-        said: LastReply,
-        /// It has also taken over what the sender asked to be told (RFC 3461 §5.2.1). If not, and the sender asked for SUCCESS, a "relayed" notification is
-        /// due from this side (§5.2.2 (b)).
-        dsn: bool,
-    },
-    /// Another attempt is pointless.
-    Permanent(LastReply),
-    /// Another attempt may do better.
-    Transient(LastReply),
-    /// Its time is over.
-    Expired(LastReply),
-    /// The far end takes only so many at once, and was not asked for this one (RFC 9422): no attempt was made.
-    NotTried,
-}
 
 /// A lease, with whose it is: it is settled for who took it, even if the node is another incarnation by then.
 #[derive(Clone, Copy)]
@@ -114,75 +74,51 @@ pub async fn conclude(
     let Lease { leased, who } = lease;
     let now = node.presence.now();
     let entry = &leased.entry;
-    let clock =
-        EntryClock { received_at: leased.message.received_at, held: Duration::from_millis(entry.held_ms) };
-    let next_attempt = policy.retry.next_attempt(entry.attempts.saturating_add(1), clock, now);
-    let taken = match entry.route.next_hop.transport {
-        Transport::Smtp => Outcome::Relayed,
-        Transport::Lmtp | Transport::Maildrop => Outcome::Delivered,
-    };
-    let mut outcomes = Vec::with_capacity(found.len());
-    let mut reported = Vec::new();
-    let mut waits = false;
-    for (recipient, found) in entry.recipients.iter().zip(found) {
-        let (outcome, last) = match found {
-            Found::Taken { said, dsn: _ } => (taken.clone(), said),
-            Found::Permanent(last) => {
-                reported.push(EntryRecipient { last: Some(last.clone()), ..recipient.clone() });
-                (Outcome::Failed, last)
-            }
-            Found::Expired(last) => {
-                reported.push(EntryRecipient { last: Some(last.clone()), ..recipient.clone() });
-                (Outcome::Expired, last)
-            }
-            Found::Transient(last) if next_attempt.is_none() => {
-                reported.push(EntryRecipient { last: Some(last.clone()), ..recipient.clone() });
-                (Outcome::Expired, last)
-            }
-            Found::Transient(last) => {
-                waits = true;
-                (Outcome::Deferred(Some(last.clone())), last)
-            }
-            Found::NotTried => {
-                outcomes.push(Outcome::Deferred(None));
-                continue;
-            }
-        };
-        let again = matches!(outcome, Outcome::Deferred(_)).then_some(next_attempt).flatten();
+    let is_held = policy.queue_mode(&entry.queue).hold.is_some();
+    let terms = Terms { retry: &policy.retry, is_held, now };
+    let Judged { outcomes, next_attempt, reported, delay_warned } = judge(terms, leased, found);
+    for (recipient, (outcome, last)) in entry.recipients.iter().zip(&outcomes) {
+        let Some(last) = last else { continue }; // nothing was attempted
+        let again = next_attempt.filter(|_| matches!(outcome, Outcome::Deferred(_)));
         events::Attempted {
             id: entry.id,
             to: &recipient.address,
-            outcome: &outcome,
+            outcome,
             origin: &entry.route.origin,
             next_hop: &entry.route.next_hop.to_string(),
             host: &last.host,
-            reply: &spoken(&last),
+            reply: &spoken(last),
             next_attempt: again.map(|at| at.0),
         }
         .emit(&node.metrics);
-        outcomes.push(outcome);
     }
-    let child = match reported.as_slice() {
-        [] => None,
-        reported => notification(node, policy, leased, reported, now).await,
-    };
-    let stays = outcomes.iter().any(|outcome| matches!(outcome, Outcome::Deferred(_)));
-    let remainder = match next_attempt {
-        Some(at) if waits => Remainder::HoldAgain(at), // in a queue that is Online: deferred until then
-        _ => Remainder::GiveBack,
-    };
+    let child = report::of_attempt(node, policy, leased, &reported, now).await;
+    let stays = outcomes.iter().any(|(outcome, _)| matches!(outcome, Outcome::Deferred(_)));
     let settlement = Settlement {
         who,
         entry: Arc::clone(entry),
         token: leased.token,
-        outcomes,
-        remainder,
+        outcomes: outcomes.into_iter().map(|(outcome, _)| outcome).collect(),
+        // In a queue that is Online: deferred until then.
+        remainder: next_attempt.map_or(Remainder::GiveBack, Remainder::HoldAgain),
         lane,
-        attend_at: attend_at(policy, &entry.queue, clock, now),
-        delay_warned: entry.delay_warned,
+        attend_at: attend_again(policy, leased, delay_warned, is_held, now),
+        delay_warned,
         child,
     };
     Conclusion { settlement, stays }
+}
+
+/// Tells the sender that the mail of an entry still waits; the lease goes back without an attempt.
+pub async fn warn(node: &Node, policy: &Policy, lease: Lease<'_>) -> Settlement {
+    let (leased, now) = (lease.leased, node.presence.now());
+    let reported = judge::delayed(&policy.retry, leased);
+    Settlement {
+        attend_at: attend_again(policy, leased, true, false, now),
+        delay_warned: true,
+        child: report::of_attempt(node, policy, leased, &reported, now).await,
+        ..give_back(node, policy, lease, LaneSignal::None)
+    }
 }
 
 /// Gives a lease back untouched.
@@ -202,8 +138,8 @@ pub fn rest(
 ) -> Settlement {
     let Lease { leased, who } = lease;
     let entry = &leased.entry;
-    let clock =
-        EntryClock { received_at: leased.message.received_at, held: Duration::from_millis(entry.held_ms) };
+    // What is held waits as somebody wishes; looked at in vain, it would be looked at again and again.
+    let is_held = leased.held || policy.queue_mode(&entry.queue).hold.is_some();
     Settlement {
         who,
         entry: Arc::clone(entry),
@@ -211,138 +147,18 @@ pub fn rest(
         outcomes: vec![Outcome::Deferred(None); entry.recipients.len()],
         remainder,
         lane,
-        attend_at: attend_at(policy, &entry.queue, clock, node.presence.now()),
+        attend_at: attend_again(policy, leased, entry.delay_warned, is_held, node.presence.now()),
         delay_warned: entry.delay_warned,
         child: None,
     }
 }
 
-/// The notification to the sender, if one is owed and can be sent.
-async fn notification(
-    node: &Node,
-    policy: &Policy,
-    leased: &Leased,
-    reported: &[EntryRecipient],
-    now: Timestamp,
-) -> Option<Box<NewMessage>> {
-    // RFC 5321 §6.1: never about mail that is a notification itself.
-    let ReversePath::Mailbox(to) = &leased.message.envelope.reverse_path else { return None };
-    let reported: Vec<EntryRecipient> =
-        reported.iter().filter(|recipient| recipient.notify & NOTIFY_NEVER == 0).cloned().collect();
-    if reported.is_empty() {
-        return None;
-    }
-    let entry_id = leased.entry.id;
-    let entries = match notification_entries(policy, to, now) {
-        Ok(entries) => entries,
-        Err(reply) => {
-            events::DsnUndeliverable { about: entry_id, to, reason: &reply.to_string() }.emit();
-            return None;
-        }
-    };
-    let start = match &leased.content {
-        Content::Inline(content) => content.clone(),
-        // The headers are a courtesy: a notification without them is better than none.
-        Content::Chunks(_) => node.store.chunk(entry_id.message, 0).await.ok().flatten().unwrap_or_default(),
-    };
-    let id = dsn_id(entry_id, leased.token);
-    let content = Dsn {
-        hostname: policy.snapshot.gateway.hostname.as_str(),
-        id,
-        original: entry_id.message,
-        message: &leased.message,
-        recipients: &reported,
-        content_start: &start,
-        to: &to.to_string(),
-        at: now,
-    }
-    .to_content();
-    events::DsnMade { id, about: entry_id, to }.emit();
-    let meta = MessageMeta {
-        envelope: Envelope {
-            reverse_path: ReversePath::Null,
-            body: if content.is_ascii() { BodyType::SevenBit } else { BodyType::EightBitMime },
-            smtputf8: false,
-            ret_full: None,
-            envid: None,
-            client: String::new(),
-            login: None,
-        },
-        origin: Origin::Generated,
-        size: content.len() as u64,
-        crc32: crc32fast::hash(&content),
-        received_at: now,
-    };
-    let content = store_content(node, id, content.into()).await;
-    Some(Box::new(NewMessage { id, meta, content, named: 1, entries }))
-}
-
-/// A notification about very many recipients is larger than a chunk: its content is stored before the settlement that names it. While the
-/// store is away there is nothing else to do than to wait for it: neither the outcome nor the notification may be lost.
-async fn store_content(node: &Node, id: MessageId, content: Bytes) -> NewContent {
-    if content.len() <= CHUNK_SIZE {
-        return NewContent::Inline(content);
-    }
-    let mut rest = content;
-    let mut chunks = 0;
-    while !rest.is_empty() {
-        let chunk = rest.split_to(rest.len().min(CHUNK_SIZE));
-        while let Err(error) = node.store.put_chunk(id, chunks, chunk.clone(), node.presence.now()).await {
-            events::StoreTrouble { doing: "store a notification", error: &error }.emit();
-            time::sleep(AGAIN_AFTER).await;
-        }
-        chunks += 1;
-    }
-    NewContent::Chunks(chunks)
-}
-
-/// Where a notification goes: as routing says; where it cannot say now, it waits and is routed again at each lease.
-fn notification_entries(policy: &Policy, to: &Mailbox, now: Timestamp) -> Result<Vec<NewEntry>, Reply> {
-    let forward_path = ForwardPath::Mailbox(to.clone());
-    match policy.router.route(&ReversePath::Null, &forward_path, Source::Gateway, now) {
-        Decision::Accepted(acceptance) => {
-            let named = [Named {
-                forward_path,
-                notify: Notify::NEVER,
-                orcpt: None,
-                deliveries: acceptance.deliveries,
-            }];
-            Ok(entries::entries(&named, policy, now))
-        }
-        Decision::Refused(refusal) if refusal.is_transient() => Ok(vec![waiting_entry(policy, to, now)]),
-        Decision::Refused(refusal) => Err(refusal.reply),
-    }
-}
-
-fn waiting_entry(policy: &Policy, to: &Mailbox, now: Timestamp) -> NewEntry {
-    let host = to.domain().to_lowercase();
-    // A domain is a valid queue name but for an address literal, whose brackets are graphic characters as well.
-    let queue = posthouse_model::QueueName::new(&host).unwrap_or_else(|_| policy_queue());
-    let next_hop = NextHop::new(Transport::Smtp, vec![HostPort { host, port: None }]);
-    let clock = EntryClock { received_at: now, held: Duration::ZERO };
-    NewEntry {
-        mode: QueueMode { hold: None, generation: policy.snapshot.generation },
-        route: Route { next_hop, origin: "direct delivery".to_owned(), waits: None },
-        source: String::new(),
-        snapshot: [0; 16], // no snapshot routed it: the next lease does
-        recipients: vec![EntryRecipient {
-            address: to.clone(),
-            expanded_from: None,
-            orcpt: None,
-            notify: 0,
-            last: None,
-        }],
-        transforms: Vec::new(),
-        priority: 4,
-        urgent: false,
-        attend_at: attend_at(policy, &queue, clock, now),
-        queue,
-    }
-}
-
-#[allow(clippy::expect_used)] // a constant that is a valid name
-fn policy_queue() -> posthouse_model::QueueName {
-    posthouse_model::QueueName::new("notifications").expect("a valid name")
+/// When what stays of an entry is looked at again.
+fn attend_again(policy: &Policy, leased: &Leased, warned: bool, is_held: bool, now: Timestamp) -> Timestamp {
+    let entry = &*leased.entry;
+    let waiting = Waiting { warned, ..Waiting::from(entry) };
+    let owes_warning = waiting.owes_warning(&leased.message.envelope.reverse_path, is_held);
+    attend_at(policy, &entry.queue, judge::clock(leased), owes_warning, now)
 }
 
 fn spoken(last: &LastReply) -> String {
@@ -352,3 +168,6 @@ fn spoken(last: &LastReply) -> String {
         format!("{} {} {}", last.code, last.status, last.text)
     }
 }
+
+#[cfg(test)]
+mod tests;

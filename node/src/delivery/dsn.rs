@@ -1,210 +1,276 @@
-//! Delivery status notifications: the message that tells a sender what became of a recipient (RFC 3464, RFC 6522). Pure: facts in, content out.
+//! Delivery status notifications: the message that tells a sender what became of recipients (RFC 3461 §6, RFC 3464, RFC 6522, RFC 6533). Pure:
+//! facts in, content out. When one is owed is decided elsewhere.
+//!
+//! A report has the null reverse-path: if a next hop refuses it, nobody hears of it. So it is made such that any next hop takes it: 7-bit, what is not
+//! being encoded, but for two cases. A message that comes back whole is as 8-bit as it came, and to a sender whose address is beyond ASCII nothing can
+//! go without SMTPUTF8 anyway.
 
-use std::fmt::Write as _;
+mod notice;
+mod part;
+mod returned;
+mod status;
+mod text;
 
-use posthouse_model::{EntryId, MessageId, Timestamp};
-use posthouse_queue::{EntryRecipient, LastReply, LeaseToken, MessageMeta};
+use std::borrow::Cow;
+
+use posthouse_model::{EntryId, Mailbox, MessageId, Timestamp};
+use posthouse_queue::{BodyType, EntryRecipient, LeaseToken, MessageMeta};
 use sha2::{Digest, Sha256};
 
+use self::part::Part;
+pub use self::returned::{RETURNED_HEADER_OCTETS, RETURNED_OCTETS, needs_whole};
 use crate::date;
 
-/// What tells this kind of notification from others about the same attempt.
-const FAILURE: u8 = 1;
+/// What tells the report of an attempt from others.
+const ATTEMPT: u8 = 1;
 
-/// The most octets of the original header that are returned. RFC 3461 §4.3 lets us return headers only; this bounds them.
-pub const RETURNED_HEADER_OCTETS: usize = 32 * 1024;
+/// What tells the report of an expansion from others.
+const EXPANSION: u8 = 2;
 
-/// The facts of one notification.
+/// The facts of one report.
 pub struct Dsn<'a> {
     /// This gateway's name: the reporting MTA.
     pub hostname: &'a str,
-    /// The id of the notification itself.
+    /// The id of the report itself.
     pub id: MessageId,
     /// The message it is about.
     pub original: MessageId,
     /// What is known of that message.
     pub message: &'a MessageMeta,
-    /// The recipients it is about, each with its last reply; at least one.
-    pub recipients: &'a [EntryRecipient],
-    /// The first octets of the original content; what lies behind the header is not returned.
-    pub content_start: &'a [u8],
+    /// The client that it came from, if the sender may know.
+    pub received_from: Option<&'a str>,
+    /// The recipients it is about; at least one.
+    pub recipients: &'a [Reported],
+    /// The original content.
+    pub content: Original<'a>,
     /// To whom: the reverse-path of the original.
-    pub to: &'a str,
+    pub to: &'a Mailbox,
     /// When.
     pub at: Timestamp,
 }
 
-/// The id of a notification: made from the attempt that it reports, so that a settlement that is repeated makes no second one (queue.md).
+/// The original content, or its beginning.
+#[derive(Clone, Copy, Debug)]
+pub struct Original<'a> {
+    /// The octets.
+    pub octets: &'a [u8],
+    /// They are all of it.
+    pub is_whole: bool,
+}
+
+/// A recipient in a report, with the last reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reported {
+    /// The recipient.
+    pub recipient: EntryRecipient,
+    /// What became of it.
+    pub became: Became,
+}
+
+/// What became of a recipient (the actions of RFC 3464 §2.3.3).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Became {
+    /// `failed`: refused for good.
+    Failed,
+    /// `failed`: its time is over.
+    Expired,
+    /// `delayed`: it still waits.
+    Delayed {
+        /// When it is given up.
+        until: Timestamp,
+    },
+    /// `delivered`: by LMTP or into a maildrop.
+    Delivered,
+    /// `relayed`: to a next hop that knows no DSN.
+    Relayed,
+    /// `expanded`: into its members.
+    Expanded,
+}
+
+/// A report that is written.
+#[derive(Debug)]
+pub struct Written {
+    /// The whole content, lines ended by CRLF.
+    pub content: Vec<u8>,
+    /// What it is declared as.
+    pub body: BodyType,
+    /// A header of it, at some level, is beyond ASCII: it needs SMTPUTF8.
+    pub smtputf8: bool,
+}
+
+/// The id of the report of an attempt: made from its lease, so that a settlement that is repeated makes no second one (queue.md).
 #[must_use]
 pub fn dsn_id(entry: EntryId, token: LeaseToken) -> MessageId {
+    derived_id(entry.message, &[&entry.index.to_be_bytes(), &token.0.to_be_bytes(), &[ATTEMPT]])
+}
+
+/// The id of the report of the expansions of a message: there is one at most.
+#[must_use]
+pub fn expansion_id(message: MessageId) -> MessageId {
+    derived_id(message, &[&[EXPANSION]])
+}
+
+fn derived_id(message: MessageId, parts: &[&[u8]]) -> MessageId {
     let mut hash = Sha256::new();
-    hash.update(entry.message.to_bytes());
-    hash.update(entry.index.to_be_bytes());
-    hash.update(token.0.to_be_bytes());
-    hash.update([FAILURE]);
+    hash.update(message.to_bytes());
+    for part in parts {
+        hash.update(part);
+    }
     let digest: [u8; 32] = hash.finalize().into();
     let unique = digest.first_chunk().map_or(0, |octets| u64::from_be_bytes(*octets));
-    MessageId::new(entry.message.time_ms(), entry.shard(), unique)
+    MessageId::new(message.time_ms(), message.shard(), unique)
 }
 
 impl Dsn<'_> {
-    /// The whole content, lines ended by CRLF, 7-bit but for the original header, which is returned as it is.
+    /// Writes it: a text for people, fields for programs, and what of the message comes back (RFC 6522 §3).
     #[must_use]
-    pub fn to_content(&self) -> Vec<u8> {
-        let boundary = format!("posthouse-{}", self.id);
-        let header = returned_header(self.content_start);
-        // RFC 2045 §6.2, §6.4: 8-bit octets are declared where they are and in every entity around them. What they mean is the sender's affair:
-        // a charset is only named where it must be right (RFC 6533 §3).
-        let (returned_type, encoding) = match (header.is_ascii(), std::str::from_utf8(header)) {
-            (true, _) => ("text/rfc822-headers", ""),
-            (false, Ok(_)) => ("text/rfc822-headers; charset=utf-8", EIGHT_BIT),
-            (false, Err(_)) => ("text/rfc822-headers", EIGHT_BIT),
-        };
-        let mut text = self.own_header(&boundary, encoding);
-        self.notice(&mut text, &boundary);
-        self.delivery_status(&mut text, &boundary);
-        let _ = write!(
-            text,
-            "--{boundary}\r\nContent-Type: {returned_type}\r\n{encoding}Content-Description: headers of the returned message\r\n\r\n"
-        ); // writing to a String cannot fail, here and below
-        let mut content = text.into_bytes();
-        content.extend_from_slice(header);
-        if !header.ends_with(b"\r\n") {
-            content.extend_from_slice(b"\r\n");
+    pub fn write(&self) -> Written {
+        // RFC 6533 §4, §5: the forms beyond ASCII are for who knows them: who said SMTPUTF8, or has such an address.
+        let utf8 = self.knows_utf8();
+        let eight_bit = utf8 && self.to.to_ascii().is_none();
+        let returned = returned::returned(self, utf8);
+        let notice = notice::notice(self, returned.shown, true);
+        let fields = status::fields(self, utf8);
+        let whole_message = returned.kind == "message/rfc822";
+        let boundary = self.boundary(returned.octets);
+
+        let parts = [
+            Part {
+                kind: if notice.is_ascii() {
+                    "text/plain; charset=us-ascii"
+                } else {
+                    "text/plain; charset=utf-8"
+                },
+                description: "what happened, for people",
+                octets: notice.as_bytes(),
+            },
+            Part {
+                kind: if fields.is_ascii() {
+                    "message/delivery-status"
+                } else {
+                    "message/global-delivery-status"
+                },
+                description: "what happened, for programs",
+                octets: fields.as_bytes(),
+            },
+            Part { kind: returned.kind, description: returned.description, octets: returned.octets },
+        ];
+        let mut body = Vec::with_capacity(returned.octets.len() + fields.len() + notice.len() + 1024);
+        for part in parts.iter().filter(|part| !part.octets.is_empty()) {
+            // RFC 2046 §5.2.1: a message is not encoded.
+            let is_message = whole_message && part.kind == returned.kind;
+            part.append_to(&mut body, &boundary, eight_bit || is_message);
         }
-        content.extend_from_slice(format!("\r\n--{boundary}--\r\n").as_bytes());
-        content
+        body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
+
+        // RFC 2045 §6.4: 8-bit parts make the whole 8-bit.
+        let encoding = if body.is_ascii() { "" } else { "Content-Transfer-Encoding: 8bit\r\n" };
+        let header = self.header(&boundary, encoding);
+        let smtputf8 = eight_bit && !(header.is_ascii() && fields.is_ascii() && returned.octets.is_ascii());
+        let body_type =
+            if body.is_ascii() && header.is_ascii() { BodyType::SevenBit } else { BodyType::EightBitMime };
+        let mut content = header.into_bytes();
+        content.append(&mut body);
+        Written { content, body: body_type, smtputf8 }
     }
 
-    fn own_header(&self, boundary: &str, encoding: &str) -> String {
+    fn header(&self, boundary: &str, encoding: &str) -> String {
+        let host = self.hostname;
+        let references = returned::message_id(self.content.octets)
+            .map(|id| format!("References: {id}\r\n"))
+            .unwrap_or_default();
         format!(
-            "From: Mail Delivery System <postmaster@{host}>\r\nTo: <{to}>\r\nSubject: Undelivered mail returned to sender\r\n\
-             Date: {date}\r\nMessage-ID: <{id}@{host}>\r\nAuto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n{encoding}\
+            "From: Mail Delivery System <postmaster@{host}>\r\nTo: <{to}>\r\nSubject: {subject}\r\nDate: {date}\r\n\
+             Message-ID: <{id}@{host}>\r\n{references}Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n{encoding}\
              Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"{boundary}\"\r\n\r\n",
-            host = self.hostname,
-            to = self.to,
+            to = self.to.to_ascii().unwrap_or(Cow::Borrowed(self.to)),
+            subject = self.subject(),
             date = date::rfc5322(self.at),
             id = self.id,
         )
     }
 
-    /// The part for people (RFC 6522 §3).
-    fn notice(&self, text: &mut String, boundary: &str) {
-        let _ = write!(
-            text,
-            "--{boundary}\r\nContent-Type: text/plain; charset=us-ascii\r\nContent-Description: notification\r\n\r\n\
-             This is the mail gateway {}.\r\n\r\n",
-            self.hostname
-        );
-        let (expired, failed): (Vec<_>, Vec<_>) = self.recipients.iter().partition(|one| is_expired(one));
-        let why = [
-            ("Your message could not be delivered to:", failed),
-            ("Your message could not be delivered in the time allowed. It was given up for:", expired),
-        ];
-        for (why, recipients) in why.into_iter().filter(|(_, recipients)| !recipients.is_empty()) {
-            let _ = write!(text, "{why}\r\n\r\n");
-            for recipient in recipients {
-                let _ = write!(text, "  <{}>\r\n", recipient.address);
-                match &recipient.last {
-                    Some(last) if last.code > 0 => {
-                        let (host, said) = (said_by(&last.host), diagnostic(last));
-                        let _ = write!(text, "    {host} said: {said}\r\n");
-                    }
-                    Some(last) => {
-                        let _ = write!(text, "    {}\r\n", ascii(&last.text));
-                    }
-                    None => {}
-                }
-            }
-            text.push_str("\r\n");
+    /// By the worst of what happened.
+    fn subject(&self) -> &'static str {
+        match self.recipients.iter().map(|reported| reported.became.rank()).max() {
+            Some(2) => "Your message could not be delivered",
+            Some(1) => "Your message is delayed",
+            _ => "Your message is on its way or delivered",
         }
-        let _ = write!(text, "Queue id: {}. Its headers are attached.\r\n\r\n", self.original);
     }
 
-    /// The part for programs (RFC 3464 §2).
-    fn delivery_status(&self, text: &mut String, boundary: &str) {
-        let _ = write!(
-            text,
-            "--{boundary}\r\nContent-Type: message/delivery-status\r\nContent-Description: delivery report\r\n\r\n\
-             Reporting-MTA: dns; {}\r\n",
-            self.hostname
-        );
-        if let Some(envid) = &self.message.envelope.envid {
-            let _ = write!(text, "Original-Envelope-Id: {}\r\n", ascii(envid));
+    /// A line that the content that comes back does not have.
+    fn boundary(&self, content: &[u8]) -> String {
+        let mut boundary = format!("posthouse-{}", self.id);
+        while content.windows(boundary.len()).any(|window| window == boundary.as_bytes()) {
+            boundary.push('-');
         }
-        let _ = write!(text, "Arrival-Date: {}\r\n", date::rfc5322(self.message.received_at));
-        for recipient in self.recipients {
-            text.push_str("\r\n");
-            if let Some(orcpt) = &recipient.orcpt {
-                let _ = write!(text, "Original-Recipient: {}\r\n", ascii(&orcpt.replacen(';', "; ", 1)));
-            } else if let Some(named) = &recipient.expanded_from {
-                let _ = write!(text, "Original-Recipient: rfc822; {named}\r\n");
-            }
-            let _ = write!(
-                text,
-                "Final-Recipient: rfc822; {}\r\nAction: failed\r\nStatus: {}\r\n",
-                recipient.address,
-                status(recipient)
-            );
-            if let Some(last) = &recipient.last {
-                if last.code > 0 {
-                    if !last.host.is_empty() {
-                        let _ = write!(text, "Remote-MTA: dns; {}\r\n", said_by(&last.host));
-                    }
-                    let _ = write!(text, "Diagnostic-Code: smtp; {}\r\n", diagnostic(last));
-                }
-                let _ = write!(text, "Last-Attempt-Date: {}\r\n", date::rfc5322(last.at));
-            }
+        boundary
+    }
+
+    /// Whether the sender knows UTF-8 in addresses and headers: the client said SMTPUTF8, or there would be no such header or address.
+    fn knows_utf8(&self) -> bool {
+        let named_so = |reported: &Reported| {
+            let EntryRecipient { address, expanded_from, orcpt, .. } = &reported.recipient;
+            !expanded_from.as_ref().unwrap_or(address).is_ascii()
+                || orcpt.as_ref().is_some_and(|orcpt| !orcpt.is_ascii())
+        };
+        self.message.envelope.smtputf8 || !self.to.is_ascii() || self.recipients.iter().any(named_so)
+    }
+}
+
+impl Reported {
+    /// RFC 3464 §2.3.4: the status, of the class that its action has.
+    fn status(&self) -> Cow<'_, str> {
+        let said = self.recipient.last.as_ref().map_or("", |last| last.status.as_str());
+        let is_of = |class: &str| said.starts_with(class);
+        match self.became {
+            Became::Failed if is_of("5.") => said.into(),
+            Became::Failed => "5.0.0".into(),
+            // RFC 3463 §2, §3.5: 4.y.z in a failure says that sending later may do better; the actual trouble goes before 4.4.7.
+            Became::Expired if is_of("4.") && said != "4.0.0" => said.into(),
+            Became::Expired => "4.4.7".into(),
+            Became::Delayed { .. } if is_of("4.") => said.into(),
+            Became::Delayed { .. } => "4.0.0".into(),
+            Became::Delivered | Became::Relayed if is_of("2.") => said.into(),
+            Became::Delivered | Became::Relayed => "2.0.0".into(),
+            // RFC 3463 §3.2: the address is valid.
+            Became::Expanded => "2.1.5".into(),
         }
-        text.push_str("\r\n");
     }
 }
 
-/// RFC 3464 §2.3.4: the status of a failed recipient is a 5.x.x; what only stayed transient until the end is 4.4.7 made permanent.
-fn status(recipient: &EntryRecipient) -> &str {
-    match &recipient.last {
-        Some(last) if last.status.starts_with("5.") => &last.status,
-        _ => "5.4.7",
+impl Became {
+    /// RFC 3464 §2.3.3
+    fn action(self) -> &'static str {
+        match self {
+            Self::Failed | Self::Expired => "failed",
+            Self::Delayed { .. } => "delayed",
+            Self::Delivered => "delivered",
+            Self::Relayed => "relayed",
+            Self::Expanded => "expanded",
+        }
     }
-}
 
-/// RFC 3464 §2.3.6: the reply as it was given. A status that ends in .0.0 is ours, for a far end that gave none.
-fn diagnostic(last: &LastReply) -> String {
-    if last.status.ends_with(".0.0") {
-        format!("{} {}", last.code, ascii(&last.text))
-    } else {
-        format!("{} {} {}", last.code, ascii(&last.status), ascii(&last.text))
+    /// Whether something went wrong.
+    fn is_trouble(self) -> bool {
+        self.rank() > 0
     }
-}
 
-/// Whether its time was over, and nobody refused it for good.
-fn is_expired(recipient: &EntryRecipient) -> bool {
-    status(recipient) == "5.4.7"
-}
+    fn rank(self) -> u8 {
+        match self {
+            Self::Failed | Self::Expired => 2,
+            Self::Delayed { .. } => 1,
+            Self::Delivered | Self::Relayed | Self::Expanded => 0,
+        }
+    }
 
-/// For a part with octets above 127.
-const EIGHT_BIT: &str = "Content-Transfer-Encoding: 8bit\r\n";
-
-/// The header of the original, bounded (RFC 6522 §3).
-fn returned_header(content_start: &[u8]) -> &[u8] {
-    let end = content_start
-        .windows(4)
-        .position(|window| window == b"\r\n\r\n")
-        .map_or(content_start.len(), |end| end + 2);
-    let bounded = content_start.get(..end.min(RETURNED_HEADER_OCTETS)).unwrap_or(content_start);
-    // Cut at a line end, so that the part stays a header.
-    let whole_lines = bounded.windows(2).rposition(|window| window == b"\r\n").map_or(0, |last| last + 2);
-    bounded.get(..whole_lines).unwrap_or_default()
-}
-
-fn said_by(host: &str) -> &str {
-    // The name is recorded as host:port; the port says nothing to the sender.
-    host.rsplit_once(':').map_or(host, |(name, _)| name)
-}
-
-/// Foreign text made safe for a header field: printable ASCII, everything else a question mark.
-fn ascii(text: &str) -> String {
-    text.chars().map(|c| if c == ' ' || c.is_ascii_graphic() { c } else { '?' }).collect()
+    fn until(self) -> Option<Timestamp> {
+        match self {
+            Self::Delayed { until } => Some(until),
+            _ => None,
+        }
+    }
 }
 
 #[cfg(test)]

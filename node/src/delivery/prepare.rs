@@ -1,12 +1,10 @@
 //! Before an attempt: is the entry's time over, does its mail wait, does the current snapshot route it otherwise? Pure.
 
-use std::time::Duration;
-
 use posthouse_model::{EnhancedStatus, Mailbox, Timestamp, Transport};
 use posthouse_queue::{EntryRecipient, Leased, NewEntry, QueueMode};
 use posthouse_routing::Rerouted;
 
-use super::retry::EntryClock;
+use super::{delay::Waiting, judge};
 use crate::{
     intake::entries::attend_at,
     policy::{Policy, hold_reason},
@@ -33,20 +31,44 @@ pub enum Prepared {
     },
     /// It was leased to be looked at, and it stays as it is.
     Stays,
+    /// It stays, and its sender is told that it is late.
+    Late,
     /// It is routed otherwise now.
     Split(Vec<NewEntry>),
 }
 
-/// Looks at a leased entry. `down`: its next hop is being left alone just now.
+/// How a next hop can be reached just now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// It takes mail, as far as is known.
+    Open,
+    /// It has all the work that it can take.
+    Full,
+    /// It is being left alone.
+    Down,
+}
+
+impl Reach {
+    /// Of what a hop says.
+    #[must_use]
+    pub fn of(is_down: bool, is_full: bool) -> Self {
+        match (is_down, is_full) {
+            (true, _) => Self::Down,
+            (false, true) => Self::Full,
+            (false, false) => Self::Open,
+        }
+    }
+}
+
+/// Looks at a leased entry.
 #[must_use]
-pub fn prepare(policy: &Policy, leased: &Leased, down: bool, now: Timestamp) -> Prepared {
+pub fn prepare(policy: &Policy, leased: &Leased, reach: Reach, now: Timestamp) -> Prepared {
     let entry = &leased.entry;
-    let clock =
-        EntryClock { received_at: leased.message.received_at, held: Duration::from_millis(entry.held_ms) };
+    let clock = judge::clock(leased);
     // Nothing is given up untried: the last attempt is made at the expiry, or after it by who comes back after a long time. Only a next hop that
     // is known to be down is spared the mail of a whole lane, and what is held is not sent.
     let is_expired = policy.retry.is_expired(clock, now);
-    if is_expired && leased.attend && (down || leased.held) {
+    if is_expired && leased.attend && (reach == Reach::Down || leased.held) {
         return Prepared::Expired {
             status: EnhancedStatus::transient(4, 7),
             text: "the time to deliver it is over",
@@ -60,7 +82,18 @@ pub fn prepare(policy: &Policy, leased: &Leased, down: bool, now: Timestamp) -> 
         };
     }
     if leased.attend && !is_expired {
-        return Prepared::Stays;
+        let is_late = policy.retry.warning(clock).is_some_and(|at| at <= now);
+        let is_held = leased.held || policy.queue_mode(&entry.queue).hold.is_some();
+        let sender = &leased.message.envelope.reverse_path;
+        match reach {
+            _ if !(is_late && Waiting::from(&**entry).owes_warning(sender, is_held)) => {
+                return Prepared::Stays;
+            }
+            // Nobody is warned of what one more attempt delivers: after an outage of this gateway everything is late. If that fails, it warns.
+            Reach::Open => {}
+            // The attempt would wait for others, or fail like theirs, and keep the place of mail for other next hops.
+            Reach::Full | Reach::Down => return Prepared::Late,
+        }
     }
     if entry.snapshot != policy.hash.prefix() {
         match reroute(policy, leased, now) {
@@ -109,9 +142,13 @@ fn reroute(policy: &Policy, leased: &Leased, now: Timestamp) -> Moved {
                         let together = moved
                             .iter_mut()
                             .find(|to| to.queue == delivery.queue && to.route == *delivery.route);
+                        let entry = moved_entry(policy, leased, delivery, recipient, now);
                         match together {
-                            Some(to) => to.recipients.push(recipient.clone()),
-                            None => moved.push(moved_entry(policy, leased, delivery, recipient, now)),
+                            Some(to) => {
+                                to.attend_at = to.attend_at.min(entry.attend_at);
+                                to.recipients.extend(entry.recipients);
+                            }
+                            None => moved.push(entry),
                         }
                     }
                     // The same way as before; or a name that has become a group since, whose mail goes the way it was accepted for.
@@ -152,8 +189,13 @@ fn moved_entry(
     now: Timestamp,
 ) -> NewEntry {
     let entry = &leased.entry;
-    let clock =
-        EntryClock { received_at: leased.message.received_at, held: Duration::from_millis(entry.held_ms) };
+    let waiting = Waiting {
+        transport: delivery.route.next_hop.transport,
+        recipients: std::slice::from_ref(recipient),
+        warned: entry.delay_warned,
+    };
+    let sender = &leased.message.envelope.reverse_path;
+    let owes_warning = waiting.owes_warning(sender, delivery.mode.hold.is_some());
     NewEntry {
         queue: delivery.queue.clone(),
         mode: QueueMode { hold: delivery.mode.hold.map(hold_reason), generation: delivery.mode.generation },
@@ -164,7 +206,7 @@ fn moved_entry(
         transforms: entry.transforms.clone(),
         priority: entry.priority,
         urgent: entry.urgent,
-        attend_at: attend_at(policy, &delivery.queue, clock, now),
+        attend_at: attend_at(policy, &delivery.queue, judge::clock(leased), owes_warning, now),
     }
 }
 
@@ -182,5 +224,59 @@ fn kept_entry(policy: &Policy, leased: &Leased, recipients: Vec<EntryRecipient>)
         priority: entry.priority,
         urgent: entry.urgent,
         attend_at: entry.attend_at,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, time::Duration};
+
+    use posthouse_model::Notify;
+
+    use super::*;
+    use crate::{delivery::judge::tests::leased, intake::entries::tests::policy};
+
+    const LATE: Timestamp = Timestamp(5 * 3_600_000);
+
+    fn looked_at(change: impl FnOnce(&mut Leased), reach: Reach, now: Timestamp) -> Prepared {
+        let policy = policy("held.example");
+        let mut leased = leased("<s@src.example>", Transport::Smtp, &[Notify::ABSENT]);
+        let entry = Arc::make_mut(&mut leased.entry);
+        (leased.attend, entry.snapshot) = (true, policy.hash.prefix());
+        change(&mut leased);
+        prepare(&policy, &leased, reach, now)
+    }
+
+    #[test]
+    fn what_is_late_is_attempted_if_that_can_be_and_else_its_sender_is_told() {
+        assert!(matches!(looked_at(|_| (), Reach::Open, LATE), Prepared::Attempt));
+        for reach in [Reach::Down, Reach::Full] {
+            assert!(matches!(looked_at(|_| (), reach, LATE), Prepared::Late), "{reach:?}");
+            let early = LATE.before(Duration::from_hours(2));
+            assert!(matches!(looked_at(|_| (), reach, early), Prepared::Stays), "{reach:?}");
+        }
+    }
+
+    #[test]
+    fn nobody_is_told_twice_or_of_what_is_held() {
+        let warned = |leased: &mut Leased| Arc::make_mut(&mut leased.entry).delay_warned = true;
+        let in_held_queue = |leased: &mut Leased| {
+            Arc::make_mut(&mut leased.entry).queue = "held.example".parse().unwrap();
+        };
+        for reach in [Reach::Open, Reach::Down, Reach::Full] {
+            assert!(matches!(looked_at(warned, reach, LATE), Prepared::Stays));
+            assert!(matches!(looked_at(|leased| leased.held = true, reach, LATE), Prepared::Stays));
+            assert!(matches!(looked_at(in_held_queue, reach, LATE), Prepared::Stays));
+        }
+    }
+
+    #[test]
+    fn what_is_over_is_over_and_not_late() {
+        let over = Timestamp(0).after(Duration::from_hours(121));
+        assert!(matches!(looked_at(|_| (), Reach::Down, over), Prepared::Expired { .. }));
+        assert!(
+            matches!(looked_at(|_| (), Reach::Full, over), Prepared::Attempt),
+            "nothing is given up untried"
+        );
     }
 }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use posthouse_config::Retry;
 use posthouse_model::Timestamp;
 
 /// The retry settings of a gateway (`queue.retry`).
@@ -11,6 +12,8 @@ pub struct RetrySchedule {
     pub intervals: Vec<Duration>,
     /// How old an entry may get, hold time not counted.
     pub expire_after: Duration,
+    /// How old an entry may get before its sender is told that it still waits, hold time not counted.
+    pub warn_after: Duration,
 }
 
 /// The clock of one entry: hold time does not run.
@@ -31,6 +34,17 @@ impl EntryClock {
 }
 
 impl RetrySchedule {
+    /// As a snapshot says it.
+    #[must_use]
+    pub fn of(retry: &Retry) -> Self {
+        let Retry { intervals, expire_after, warn_after } = retry;
+        Self {
+            intervals: intervals.iter().map(|interval| interval.duration()).collect(),
+            expire_after: expire_after.duration(),
+            warn_after: warn_after.duration(),
+        }
+    }
+
     /// The wait after the attempt with this number (1 is the first).
     #[must_use]
     pub fn interval(&self, attempt: u32) -> Duration {
@@ -42,6 +56,13 @@ impl RetrySchedule {
     #[must_use]
     pub fn expiry(&self, clock: EntryClock) -> Timestamp {
         clock.received_at.after(clock.held).after(self.expire_after)
+    }
+
+    /// When the sender is told that an entry still waits; never if it is given up by then.
+    #[must_use]
+    pub fn warning(&self, clock: EntryClock) -> Option<Timestamp> {
+        (self.warn_after < self.expire_after)
+            .then(|| clock.received_at.after(clock.held).after(self.warn_after))
     }
 
     /// Whether an entry's time is over.
@@ -69,6 +90,7 @@ mod tests {
         RetrySchedule {
             intervals: [300, 900].map(Duration::from_secs).to_vec(),
             expire_after: Duration::from_hours(1),
+            warn_after: Duration::from_mins(20),
         }
     }
 
@@ -88,6 +110,15 @@ mod tests {
         assert_eq!(schedule.next_attempt(2, clock, Timestamp(1_000_000)), Some(Timestamp(1_900_000)));
         assert_eq!(schedule.next_attempt(5, clock, Timestamp(3_000_000)), Some(Timestamp(3_600_000)));
         assert_eq!(schedule.next_attempt(6, clock, Timestamp(3_600_000)), None);
+    }
+
+    #[test]
+    fn the_warning_comes_before_the_expiry_or_not_at_all() {
+        let mut schedule = schedule();
+        assert_eq!(schedule.warning(clock(100, 0)), Some(Timestamp(1_300_000)));
+        assert_eq!(schedule.warning(clock(100, 60)), Some(Timestamp(1_360_000)), "held time does not count");
+        schedule.warn_after = schedule.expire_after;
+        assert_eq!(schedule.warning(clock(100, 0)), None);
     }
 
     #[test]

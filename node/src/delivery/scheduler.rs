@@ -8,9 +8,10 @@ use tokio::time;
 
 use super::{
     JOBS_PER_CONNECTION, MOST_OCTETS,
-    conclude::{Found, Lease, conclude, give_back, own_words, rest},
+    conclude::{Lease, conclude, give_back, own_words, rest, warn},
     hop::Job,
-    prepare::{Prepared, prepare},
+    judge::Found,
+    prepare::{Prepared, Reach, prepare},
     settler::Unsettled,
 };
 use crate::{node::Node, policy::Policy, presence::Life};
@@ -118,14 +119,20 @@ async fn see_to(node: &Arc<Node>, policy: &Policy, life: &Arc<Life>, leased: Lea
     let (now, who) = (node.presence.now(), life.incarnation());
     let lease = Lease { leased: &leased, who };
     // Asked only for what it decides about.
-    let down = leased.attend && node.delivery.hop(&leased.entry.route.next_hop).is_down(now);
-    let settlement = match prepare(policy, &leased, down, now) {
+    let reach = if leased.attend {
+        let hop = node.delivery.hop(&leased.entry.route.next_hop);
+        Reach::of(hop.is_down(now), hop.load() >= most_per_hop)
+    } else {
+        Reach::Open
+    };
+    let settlement = match prepare(policy, &leased, reach, now) {
         Prepared::Attempt => match attempt(node, life, leased, most_per_hop) {
             None => return,
             // Its hop has all that it can take: this lane is known from now on and not asked for more.
             Some(leased) => give_back(node, policy, Lease { leased: &leased, who }, LaneSignal::None),
         },
         Prepared::Stays => give_back(node, policy, lease, LaneSignal::None),
+        Prepared::Late => warn(node, policy, lease).await,
         Prepared::Split(entries) => rest(node, policy, lease, Remainder::Split(entries), LaneSignal::None),
         Prepared::Waits { status, text } => {
             let said = own_words(now, status, &text, "");

@@ -9,10 +9,11 @@ use tokio::time;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    conclude::{Found, conclude, give_back, own_words, rest, their_words},
+    conclude::{conclude, give_back, own_words, rest, their_words},
     connect::connect,
     connection::{Attempt, Connection, Trouble},
     hop::{Hop, Job},
+    judge::Found,
     progress::{Next, Progress},
     settler::Unsettled,
     unreachable::{Said, Unreachable, lost},

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     budget::{NoRoom, Reservation},
-    delivery::offer::Offer,
+    delivery::{expansion, offer::Offer},
     events,
     node::Node,
     policy::Policy,
@@ -221,7 +221,9 @@ impl Transaction {
         let message = self.message(peer, written, summary.utf8_header, now);
         let recipients = message.entries.iter().map(|entry| entry.recipients.len()).sum();
         let size = message.meta.size;
+        let expanded = expansion::owed(node, &self.policy, &self.named, &message).await;
         self.enqueue(node, message).await?;
+        expansion::queue(node, expanded).await;
         events::Accepted {
             id: self.id,
             client: peer.address,
@@ -255,7 +257,7 @@ impl Transaction {
             meta: MessageMeta { envelope, origin: Origin::Accepted, size, crc32, received_at: now },
             content,
             named: u32::try_from(self.named.len()).unwrap_or(u32::MAX).saturating_add(self.repeated),
-            entries: entries::entries(&self.named, &self.policy, now),
+            entries: entries::entries(&self.named, &self.mail.reverse_path, &self.policy, now),
         }
     }
 

@@ -1,8 +1,8 @@
 //! What the tasks of a run tell it. Plain data.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
-use posthouse_channel::{ChannelError, PublishError, Published, Report, control::Status};
+use posthouse_channel::{ChannelError, PublishError, Published, Report, Totals, control::Status};
 use posthouse_compiler::ObjectKey;
 
 /// Something happened.
@@ -52,6 +52,8 @@ pub(super) enum Told {
     Published { reading: u64, published: Published },
     /// What its nodes report is this now.
     Reports(Vec<Report>),
+    /// This waits in its queues now.
+    Totals(Arc<Totals>),
     /// It cannot be published, or not be looked after: why; or not any more.
     Trouble(Option<Trouble>),
 }

@@ -26,7 +26,7 @@ use crate::{
     finding::Finding,
     logging::Format,
     reader::Identity,
-    status::observation::Nodes,
+    status::observation::{Counted, Nodes},
 };
 
 /// How long giving the leases back may take at the end: a Redis that is away gets none.
@@ -202,6 +202,11 @@ impl Fleet {
     /// The nodes of every gateway that stays, as statuses are judged from them.
     pub(super) fn nodes(&self) -> BTreeMap<ObjectKey, Nodes> {
         self.running().map(|(key, gateway)| (key.clone(), gateway.observed())).collect()
+    }
+
+    /// What waits in the queues of every gateway that stays.
+    pub(super) fn counted(&self) -> BTreeMap<ObjectKey, Counted> {
+        self.running().filter_map(|(key, gateway)| Some((key.clone(), gateway.counted()?))).collect()
     }
 
     /// For each gateway the reading that is published, and the sequence of its publication.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Instant};
 
 use posthouse_channel::{
-    Channel, ChannelError, Directory, KeyFolder, Lease, Published, Publisher, RedisChannel, Report,
+    Channel, ChannelError, Directory, KeyFolder, Lease, Published, Publisher, RedisChannel, Report, Totals,
 };
 use posthouse_compiler::{ObjectKey, Severity};
 use posthouse_config::{Part, Snapshot};
@@ -21,7 +21,7 @@ use crate::{
     failure::Failure,
     finding::Finding,
     reader::Identity,
-    status::observation::{LiveNode, NodeRefusal, Nodes},
+    status::observation::{Counted, LiveNode, NodeRefusal, Nodes},
 };
 
 /// A gateway that runs.
@@ -43,6 +43,8 @@ pub(super) struct Gateway {
     news: u64,
     /// What the nodes report.
     pub(super) reports: Vec<Report>,
+    /// What waits in its queues, once that was counted.
+    totals: Option<Arc<Totals>>,
     /// Why nothing can be published just now.
     pub(super) trouble: Option<Trouble>,
     pub(super) wanted: Vec<Wanted>,
@@ -130,6 +132,7 @@ impl Gateway {
             wanted_since: Some(Instant::now()),
             news: 0,
             reports: Vec::new(),
+            totals: None,
             trouble: None,
             nodes,
             is_leaving: false,
@@ -230,6 +233,7 @@ impl Gateway {
                 self.reports = reports;
                 self.say_propagation();
             }
+            Told::Totals(totals) => self.totals = Some(totals),
             Told::Trouble(trouble) => {
                 if let Some(Trouble { why, .. }) = &trouble {
                     tracing::error!(
@@ -297,6 +301,12 @@ impl Gateway {
             too_old_for: too_old_for.collect(),
             is_store_lost: self.nodes.iter().any(|node| node.trouble.is_some()),
         }
+    }
+
+    /// What waits in its queues, as statuses are judged from it.
+    pub(super) fn counted(&self) -> Option<Counted> {
+        let totals = Arc::clone(self.totals.as_ref()?);
+        Some(Counted { snapshot: Arc::clone(&self.snapshot), totals })
     }
 
     /// Why nothing can be published, if it cannot.

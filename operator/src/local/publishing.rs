@@ -8,7 +8,8 @@ use std::{
 };
 
 use posthouse_channel::{
-    Channel, KeyFolder, Lease, News, PublishError, Published, Publisher, Report, last_published,
+    Channel, ChannelError, KeyFolder, Lease, News, PublishError, Published, Publisher, Report, Totals,
+    last_published,
 };
 use posthouse_compiler::ObjectKey;
 use posthouse_config::{Assembled, Snapshot};
@@ -71,6 +72,7 @@ impl Publishing {
             runs: nodes,
             events,
             reports: Vec::new(),
+            counted_at: None,
             strangers: BTreeMap::new(),
             checked: None,
             published: None,
@@ -128,6 +130,8 @@ struct Task {
     events: mpsc::Sender<Event>,
     /// Of the runs that are under way.
     reports: Vec<Report>,
+    /// When what waits in the queues was counted, as it was said last.
+    counted_at: Option<Timestamp>,
     /// Runs that report and are not known to be under way; since when.
     strangers: BTreeMap<String, Instant>,
     /// When everything was looked after.
@@ -220,7 +224,7 @@ impl Task {
         }
     }
 
-    /// Reads the reports; those of runs that are over are removed.
+    /// Reads the reports, and what waits in the queues; the reports of runs that are over are removed.
     async fn hear(&mut self, channel: &Channel) {
         let runs = self.runs.borrow_and_update().clone();
         let reports = match channel.reports().await {
@@ -236,6 +240,25 @@ impl Task {
             self.reports.clone_from(&current);
             self.say(Told::Reports(current)).await;
         }
+        match self.recount(channel).await {
+            Ok(None) => {}
+            Ok(Some(totals)) => {
+                self.counted_at = Some(totals.at);
+                self.say(Told::Totals(Arc::new(totals))).await;
+            }
+            Err(error) => {
+                tracing::debug!(gateway = %self.gateway, "what waits in the queues is not known: {error}");
+            }
+        }
+    }
+
+    /// What waits in the queues, if it was counted since it was said.
+    async fn recount(&self, channel: &Channel) -> Result<Option<Totals>, ChannelError> {
+        let at = channel.totals_at().await?;
+        if at.is_none() || at == self.counted_at {
+            return Ok(None);
+        }
+        channel.totals().await
     }
 
     /// Removes the reports of runs that are over. A run may report before it is heard of here that it began: only who stays a stranger is over.
@@ -327,6 +350,7 @@ mod tests {
             runs,
             events,
             reports: Vec::new(),
+            counted_at: None,
             strangers: BTreeMap::new(),
             checked: None,
             published: None,

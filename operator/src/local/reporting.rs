@@ -20,7 +20,7 @@ use crate::{
     status::{
         keeper::Moment,
         local::LocalStatuses,
-        observation::{Nodes, Observation, Observed, ResourceId},
+        observation::{Counted, Nodes, Observation, Observed, ResourceId},
     },
 };
 
@@ -40,6 +40,8 @@ pub(super) struct Situation {
     /// Everything that there is to say.
     pub(super) findings: Arc<[Finding]>,
     pub(super) nodes: BTreeMap<ObjectKey, Nodes>,
+    /// For each gateway what waits in its queues.
+    pub(super) counted: BTreeMap<ObjectKey, Counted>,
     /// For each gateway a reading, and the sequence of the publication that has all of it.
     pub(super) published: BTreeMap<ObjectKey, (u64, u64)>,
 }
@@ -117,7 +119,7 @@ struct Reporter {
 impl Reporter {
     /// Looks at how things are, and writes what is new; when to look again if nothing happens.
     fn step(&mut self, situation: &Situation) -> Option<Instant> {
-        let Situation { number, reading, judged, findings, nodes, published } = situation;
+        let Situation { number, reading, judged, findings, nodes, counted, published } = situation;
         let now = Moment::now();
         if *number != self.number {
             self.number = *number;
@@ -128,8 +130,8 @@ impl Reporter {
             self.resources = self.statuses.resources(objects, findings, now);
         }
         self.note_publications(published);
-        let observation =
-            Observation { resources: &self.resources, compilation: &judged.compilation, findings, nodes };
+        let compilation = &judged.compilation;
+        let observation = Observation { resources: &self.resources, compilation, findings, nodes, counted };
         let next = self.statuses.observe(&observation, now).map(Instant::from_std);
         while let Some(batch) = self.statuses.batch() {
             if let Err(unwritten) = batch.write() {

@@ -244,6 +244,7 @@ impl Run {
                 self.said.iter().cloned().chain(own).collect()
             };
             situation.nodes = self.fleet.nodes();
+            situation.counted = self.fleet.counted();
             situation.published = self.fleet.published();
         });
     }

@@ -7,11 +7,12 @@ use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Condition as Said, jiff::Ti
 use posthouse_compiler::{Compilation, Condition, ObjectKey};
 use posthouse_crds::{
     Kind,
-    status::{AttachedCounts, GatewayStatus, NodeCounts, ObjectStatus},
+    status::{AttachedCounts, GatewayStatus, NodeCounts, ObjectStatus, QueueCounts},
 };
 
 use super::{
     condition::{self, Answer, Truth, find, whole_seconds},
+    figures::{Figures, News},
     observation::{Nodes, Observation, Observed, ResourceId},
     programmed::{Case, Motion},
     remark::{Remark, Remarks, joined},
@@ -30,6 +31,8 @@ pub(super) struct Judgement {
     pub(super) generation: i64,
     /// None where it is what was said: there are thousands of these at every look.
     pub(super) status: Option<ObjectStatus>,
+    /// What is new of a domain's queues. It is no part of `status`, which never waits for it.
+    pub(super) figures: Option<News>,
     /// Whether it may still change by itself.
     pub(super) motion: Motion,
 }
@@ -43,6 +46,7 @@ pub(super) fn judge(
 ) -> Vec<Judgement> {
     let remarks = Remarks::of(observation);
     let origins = origins(observation.compilation);
+    let figures = Figures::of(observation.counted);
     let mut attached: BTreeMap<&ObjectKey, AttachedCounts> = BTreeMap::new();
     let mut refused_domains: HashMap<&ObjectKey, String> = HashMap::new();
     let mut judgements = Vec::with_capacity(observation.resources.len());
@@ -82,6 +86,10 @@ pub(super) fn judge(
         {
             *count += 1;
         }
+        let figures = match (resource.kind, &resource.gateway) {
+            (Kind::MailDomain, Some(gateway)) => figures.news(&resource.key, gateway, last.and_then(queue)),
+            _ => None,
+        };
         // What others write stays: the figures of a queue, the last run.
         let mut status = last.cloned().unwrap_or_else(|| ObjectStatus::new(resource.kind));
         *status.conditions_mut() = conditions;
@@ -96,9 +104,16 @@ pub(super) fn judge(
             }
         }
         let status = Some(status).filter(|status| last != Some(status));
-        judgements.push(Judgement { id, generation: resource.generation, status, motion });
+        judgements.push(Judgement { id, generation: resource.generation, status, figures, motion });
     }
     judgements
+}
+
+fn queue(status: &ObjectStatus) -> Option<&QueueCounts> {
+    match status {
+        ObjectStatus::Domain(status) => status.queue.as_ref(),
+        ObjectStatus::Gateway(_) | ObjectStatus::Run(_) | ObjectStatus::Plain(_) => None,
+    }
 }
 
 /// The domains and rules of which something is in a snapshot.

@@ -1,5 +1,5 @@
 //! What was said last of each resource, and what is to be said now: nothing at rest, one write when an outcome is known, one before if that
-//! takes long. It hands out batches of bounded size; whoever writes them may take his time. Pure: time is a parameter.
+//! takes long. Figures go with it, or by themselves at a pace of their own. It hands out batches of bounded size; whoever writes them may take his time. Pure: time is a parameter.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -8,11 +8,13 @@ use std::{
 
 use k8s_openapi::jiff::Timestamp;
 use posthouse_compiler::ObjectKey;
-use posthouse_crds::status::ObjectStatus;
+use posthouse_crds::status::{ObjectStatus, QueueCounts};
 
 use super::{
+    figures::News,
     judge::{Before, Judgement, judge},
     observation::{Observation, ResourceId},
+    pace::Pace,
     programmed::Motion,
 };
 
@@ -54,6 +56,14 @@ pub(crate) struct Statuses {
     awaited: HashMap<ResourceId, Instant>,
     /// Since when a gateway has no node.
     without_nodes: BTreeMap<ObjectKey, Instant>,
+    pace: Pace,
+}
+
+/// Figures that no other write takes along.
+#[derive(Debug)]
+struct Alone {
+    generation: i64,
+    news: News,
 }
 
 impl Statuses {
@@ -67,11 +77,12 @@ impl Statuses {
         let (deserted, desertion) = self.deserted(observation, now.at);
         let judgements = judge(observation, &self.said, &deserted, now.wall);
         let mut gone: BTreeSet<ResourceId> = self.said.keys().cloned().collect();
-        let mut waits = Vec::new();
+        let (mut waits, mut figures) = (Vec::new(), BTreeMap::new());
         for judgement in judgements {
             gone.remove(&judgement.id);
-            waits.extend(self.take(judgement, now.at));
+            waits.extend(self.take(judgement, &mut figures, now.at));
         }
+        waits.extend(self.take_figures(figures, now.at));
         for id in gone {
             self.said.remove(&id);
             self.awaited.remove(&id);
@@ -98,22 +109,50 @@ impl Statuses {
         }
     }
 
-    fn take(&mut self, judgement: Judgement, now: Instant) -> Option<Instant> {
-        let Judgement { id, generation, status, motion } = judgement;
-        let Some(status) = status else {
-            self.awaited.remove(&id);
-            return None;
-        };
-        if motion == Motion::Moving {
-            let due = *self.awaited.entry(id.clone()).or_insert(now) + PATIENCE;
-            if now < due {
-                return Some(due);
+    fn take(
+        &mut self,
+        judgement: Judgement,
+        figures: &mut BTreeMap<ResourceId, Alone>,
+        now: Instant,
+    ) -> Option<Instant> {
+        let Judgement { id, generation, status, figures: news, motion } = judgement;
+        let due = match status {
+            Some(_) if motion == Motion::Moving => {
+                Some(*self.awaited.entry(id.clone()).or_insert(now) + PATIENCE)
             }
+            _ => None,
+        };
+        let due = due.filter(|due| now < *due);
+        if due.is_none() {
+            self.awaited.remove(&id);
         }
-        self.awaited.remove(&id);
+        let Some(mut status) = status.filter(|_| due.is_none()) else {
+            // Nothing is said of a resource before its conditions are.
+            let news = news.filter(|_| self.said.contains_key(&id));
+            figures.extend(news.map(|news| (id, Alone { generation, news })));
+            return due;
+        };
+        if let Some(News { gateway: _, counts }) = news {
+            set_queue(&mut status, counts);
+        }
         self.said.insert(id.clone(), status);
         self.queue.insert(id, Some(generation));
         None
+    }
+
+    /// Takes as many figures as may be written now; says when there may be more.
+    fn take_figures(&mut self, mut figures: BTreeMap<ResourceId, Alone>, now: Instant) -> Option<Instant> {
+        let waiting = figures.iter().map(|(id, Alone { news, .. })| (news.gateway.clone(), id.clone()));
+        let (admitted, next) = self.pace.admit(waiting, now);
+        for id in admitted {
+            if let (Some(Alone { generation, news }), Some(status)) =
+                (figures.remove(&id), self.said.get_mut(&id))
+            {
+                set_queue(status, news.counts);
+                self.queue.insert(id, Some(generation));
+            }
+        }
+        next
     }
 
     /// The gateways that have been without nodes for long, and when the next will have been.
@@ -131,5 +170,11 @@ impl Statuses {
             self.without_nodes.iter().partition(|(_, since)| now >= **since + DESERTED);
         let next = short.into_iter().map(|(_, since)| *since + DESERTED).min();
         (long.into_iter().map(|(key, _)| key.clone()).collect(), next)
+    }
+}
+
+fn set_queue(status: &mut ObjectStatus, counts: Option<QueueCounts>) {
+    if let ObjectStatus::Domain(status) = status {
+        status.queue = counts;
     }
 }

@@ -1,8 +1,13 @@
 //! What statuses are judged from: the resources, and what their nodes say. Plain data, from files or from an API server alike. Pure.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
+use posthouse_channel::Totals;
 use posthouse_compiler::{Compilation, ObjectKey};
+use posthouse_config::Snapshot;
 use posthouse_crds::{Kind, Object};
 use serde_json::Value;
 
@@ -25,6 +30,17 @@ pub(crate) struct Observation<'a> {
     pub(crate) findings: &'a [Finding],
     /// The nodes of every gateway that this operator runs; a gateway that is missing here has none and gets none.
     pub(crate) nodes: &'a BTreeMap<ObjectKey, Nodes>,
+    /// What waits in the queues of every gateway whose nodes have counted it.
+    pub(crate) counted: &'a BTreeMap<ObjectKey, Counted>,
+}
+
+/// What waits in the queues of one gateway.
+#[derive(Clone, Debug)]
+pub(crate) struct Counted {
+    /// The snapshot in force: it says whose each queue is.
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// What its nodes counted.
+    pub(crate) totals: Arc<Totals>,
 }
 
 /// One resource.

@@ -1,5 +1,6 @@
 //! What is said of resources, from manifests to files and tables.
 
+mod figures;
 mod judging;
 mod keeping;
 mod printing;

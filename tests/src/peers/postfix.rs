@@ -234,6 +234,7 @@ fn master_cf(address: SocketAddr) -> String {
     for (name, kind, wakeup, limit, program) in [
         ("cleanup", "unix", "-", "0", "cleanup"),
         ("qmgr", "unix", "300", "1", "qmgr"),
+        ("tlsmgr", "unix", "1000?", "1", "tlsmgr"),
         ("rewrite", "unix", "-", "-", "trivial-rewrite"),
         ("bounce", "unix", "-", "0", "bounce"),
         ("defer", "unix", "-", "0", "bounce"),

@@ -7,6 +7,7 @@
     reason = "tests say what they expect"
 )]
 
+mod counted;
 mod operators;
 mod road;
 
@@ -20,6 +21,7 @@ use posthouse_model::Timestamp;
 use posthouse_tests::store::Flavor;
 use tokio::time::timeout;
 
+use counted::totals_are_read_whole_and_give_way_to_later_ones_only;
 use road::{NOW, Road, lease, publish, refused, snapshot, take};
 
 async fn what_is_published_is_taken_and_acknowledged(road: Road) {
@@ -324,6 +326,7 @@ over_every_channel! {
     a_node_that_stays_behind_keeps_what_it_runs_and_no_more
     readers_never_see_a_half_while_it_is_published_and_collected
     who_listens_is_told
+    totals_are_read_whole_and_give_way_to_later_ones_only
 }
 
 #[tokio::test]

@@ -69,6 +69,17 @@ impl Road {
         }
     }
 
+    /// Replaces the totals by something else.
+    pub(crate) fn spoil_totals(&self, octets: &[u8]) {
+        if let Some(server) = &self.server {
+            let mut raw = redis::Client::open(server.url()).unwrap().get_connection().unwrap();
+            let key = format!("ph:{{{QUEUE}.config}}:totals");
+            let () = redis::Cmd::hset(key, "text", octets).query(&mut raw).unwrap();
+        } else {
+            fs::write(self.folder.path().join("config/totals"), octets).unwrap();
+        }
+    }
+
     /// Replaces a piece by something else, or takes it away.
     pub(crate) fn spoil(&self, name: &str, octets: Option<&[u8]>) {
         if let Some(server) = &self.server {

@@ -12,6 +12,7 @@ mod scene;
 mod stuck;
 mod trouble;
 mod two_operators;
+mod waiting;
 
 use std::fs;
 use std::path::Path;

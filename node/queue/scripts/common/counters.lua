@@ -1,7 +1,7 @@
--- Counters: entries by state, the accounting, tokens, hold sequences, turns of lanes. They are read once and written once a batch.
+-- Counters: entries by state, the accounting, tokens, hold sequences, turns of lanes, the generation whose modes were told last. They are read once and written once a batch.
 
 local COUNTERS = { 'incoming', 'due', 'deferred', 'held', 'active', 'accepted', 'expanded', 'generated', 'delivered', 'relayed',
-  'failed', 'fetched', 'deleted', 'discarded', 'queued', 'token', 'sequence', 'turn' }
+  'failed', 'fetched', 'deleted', 'discarded', 'queued', 'token', 'sequence', 'turn', 'told' }
 local cnt, cnt_before
 local function counters()
   if not cnt then

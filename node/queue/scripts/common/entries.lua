@@ -21,6 +21,7 @@ local function save(e) call('HSET', bucket(e.id), e.key, write_entry(e)) end
 local function due_member(e) return e.lane .. pack('>BI6', e.priority, min(e.at, 281474976710655)) .. e.key end
 local function held_member(e) return char(e.reason) .. e.queue .. pack('>I8', e.sequence) .. e.key end
 local function timed_member(e) return e.key .. e.queue end
+local function aged_member(queue_hash, key) return queue_hash .. key end -- a key begins with the time of its message
 local function tally(queue_hash, state, by)
   local queue = queue_of(queue_hash)
   queue[state] = max(0, queue[state] + by)
@@ -40,6 +41,7 @@ local function leave(e)
   else
     index(K.owned, e.owner .. e.key, false)
   end
+  if state == DEFERRED or state == HELD then index(K.ages, aged_member(e.queue, e.key), false) end
   if state ~= INCOMING and state ~= ACTIVE then index(K.attend, timed_member(e), false) end
   tally(e.queue, state, -1)
 end
@@ -58,7 +60,9 @@ local function enter(e, state)
   else
     index(K.owned, e.owner .. e.key, 0)
   end
+  if state == DEFERRED or state == HELD then index(K.ages, aged_member(e.queue, e.key), 0) end
   if state ~= INCOMING and state ~= ACTIVE then index(K.attend, timed_member(e), e.attend) end
+  name_queue(e.queue, e.body, 0)
   tally(e.queue, state, 1)
 end
 local function enter_due(e, at)
@@ -73,10 +77,10 @@ local function enter_held(e, reason)
   e.reason, e.sequence, e.since, e.token, e.owner = reason, add('sequence', 1), now, 0, NOBODY
   enter(e, HELD)
 end
--- The reason for which its queue holds it as it comes, 0 for Online: the newer of the mode it came with and the stored one.
+-- The reason for which its queue holds it as it comes, 0 for Online: by the mode it came with, unless newer ones were told.
 local function hold_of(e)
   local queue = queue_of(e.queue)
-  if queue.generation > e.generation then return queue.hold end
+  if queue.known == 1 and e.generation < counters().told then return queue.hold end
   return e.hold
 end
 local function enter_by_mode(e)

@@ -41,3 +41,15 @@ local function free(e)
   leave(e)
   enter_due(e, at)
 end
+-- Records a release of what a queue holds up to now for a reason ('*': every queue), of which `most` are kept in a list.
+local function record_release(reason, scope, most)
+  local list, high = releases_of(reason, scope), counters().sequence
+  if high == 0 or (#list > 0 and list[#list][1] >= high) then return end
+  list[#list + 1] = { high, now }
+  -- When there are too many, the oldest goes: what it freed and is not moved yet counts as held until the next one.
+  while #list > most do table.remove(list, 1) end
+  local packed = {}
+  for i, release in ipairs(list) do packed[i] = pack('>I8I8', release[1], release[2]) end
+  call('HSET', K.releases, char(reason) .. scope, table.concat(packed))
+  if scope ~= '*' then queue_of(scope).releases = 1 end
+end

@@ -13,7 +13,7 @@ local K = {
   backed = KEYS[40], drain = KEYS[41], lanes = KEYS[42], queues = KEYS[43], releases = KEYS[44], released = KEYS[45],
   claims = KEYS[46], beats = KEYS[47], counters = KEYS[48], budget = KEYS[49], permits = KEYS[50], rates = KEYS[51],
   rate_ends = KEYS[52], facts = KEYS[53], fact_ends = KEYS[54], jobs = KEYS[55], job_times = KEYS[56], job_owners = KEYS[57],
-  tombs = KEYS[58],
+  tombs = KEYS[58], ages = KEYS[59],
 }
 local FORMAT = 1
 local INCOMING, DUE, DEFERRED, HELD, ACTIVE = 1, 2, 3, 4, 5

@@ -13,6 +13,7 @@ end
 -- A record whose head cannot be read becomes the body of a new one, which is held; the indexes that named it are the caller's to clean.
 local function quarantine_raw(key, raw, state, queue_hash, lane_id)
   tally(queue_hash, state, -1)
+  index(K.ages, aged_member(queue_hash, key), false)
   damaged[#damaged + 1] = key
   if not raw then return end -- an index without its record: nothing is left to hold
   local e = {

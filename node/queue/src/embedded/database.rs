@@ -115,6 +115,8 @@ pub(crate) enum SmallRow {
     Tombstone { id: [u8; 16], until: Timestamp },
     /// A release that happened.
     Release { id: [u8; 16], at: Timestamp },
+    /// The generation whose modes were told last.
+    Told(u64),
 }
 
 /// The database.
@@ -282,6 +284,7 @@ fn key(small: &Small) -> Vec<u8> {
         Small::Job(key) => (3, key.as_bytes()),
         Small::Tombstone(id) => (4, &id.to_bytes()),
         Small::Release(id) => (5, id),
+        Small::Told => (6, &[]),
     };
     [&[kind], name].concat()
 }

@@ -269,4 +269,8 @@ pub(crate) enum Effect {
     /// Entries are leased by an incarnation, until the next that is said of their numbers. It gives nobody the right to settle: it tells
     /// after a crash what was under way.
     Leased { who: [u8; 16], entries: Vec<(Id, u16)> },
+    /// The modes of this generation were told: smaller ones have no say any more.
+    Told(u64),
+    /// With a queue's mode, a release of what it holds for a reason that is not the mode's, and the hold sequence that it reaches up to.
+    Freed { queue: QueueName, reason: HoldReason, at: Timestamp, high: u64 },
 }

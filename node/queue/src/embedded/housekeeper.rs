@@ -209,6 +209,7 @@ fn small_row(state: &State, small: &Small) -> Option<SmallRow> {
             let at = *state.releases.get(&crate::hold::ReleaseId(*id))?;
             Some(SmallRow::Release { id: *id, at })
         }
+        Small::Told => Some(SmallRow::Told(state.told)),
     }
 }
 

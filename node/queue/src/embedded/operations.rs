@@ -20,8 +20,8 @@ use super::{
     state::people::Listed,
 };
 use crate::{
-    accounting::{Accounting, Counts, EntrySummary, ListFilter, ListPage},
-    hold::{Claim, ClaimId, HoldReason, QueueMode, Release},
+    accounting::{Accounting, Counts, EntrySummary, ListFilter, ListPage, TotalsPage},
+    hold::{Claim, ClaimId, HoldReason, Release},
     jobs::{FactKind, Job, JobRun, LeasedJob},
     lease::{LeaseRequest, LeaseToken, Leased},
     message::NewMessage,
@@ -183,8 +183,18 @@ impl Store for EmbeddedStore {
         self.end_attempt(settlement, now).await
     }
 
-    async fn set_queue_modes(&self, modes: &[(QueueName, QueueMode)]) -> Result<(), StoreError> {
-        self.change(|inner| inner.state.plan_modes(modes)).await
+    async fn set_queue_modes(
+        &self,
+        generation: u64,
+        modes: &[(QueueName, Option<HoldReason>)],
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        self.step(Until::Synced, |inner| {
+            let (before, effects) = inner.state.plan_modes(generation, modes, now)?;
+            inner.commit(effects, &Blobs::default(), false)?;
+            Ok(before)
+        })
+        .await
     }
 
     async fn release(&self, release: &Release) -> Result<u64, StoreError> {
@@ -236,6 +246,11 @@ impl Store for EmbeddedStore {
 
     async fn counts(&self, queue: Option<&QueueName>) -> Result<Counts, StoreError> {
         self.look(|inner| Ok(inner.state.counts(queue)))
+    }
+
+    async fn queue_totals(&self, from: u64, max: u32) -> Result<TotalsPage, StoreError> {
+        let (queues, next) = self.look(|inner| Ok(inner.state.totals(from, max.clamp(1, MAX_PAGE))))?;
+        Ok(TotalsPage { queues, next })
     }
 
     async fn held(&self, queue: &QueueName, reason: HoldReason) -> Result<u64, StoreError> {

@@ -226,6 +226,7 @@ fn add_small(state: &mut State, row: SmallRow) {
         SmallRow::Release { id, at } => {
             state.releases.insert(ReleaseId(id), at);
         }
+        SmallRow::Told(generation) => state.told = generation,
     }
 }
 

@@ -153,6 +153,8 @@ pub(crate) struct QueueSlot {
     pub(crate) deferred: u64,
     pub(crate) active: u64,
     pub(crate) reasons: [Held; HoldReason::ALL.len()],
+    /// Its deferred and held entries by their messages' ids, which begin with the time: the oldest first. Leased ones are not here.
+    pub(crate) waiting: BTreeSet<([u8; 16], Slot)>,
     pub(crate) claim: Option<ClaimId>,
 }
 
@@ -243,6 +245,8 @@ pub(crate) enum Small {
     Tombstone(MessageId),
     /// A release that happened.
     Release([u8; 16]),
+    /// The generation whose modes were told last.
+    Told,
 }
 
 /// Everything the store knows.
@@ -282,6 +286,8 @@ pub(crate) struct State {
     /// Recipients in confirmed messages.
     pub(crate) queued: u64,
     pub(crate) hold_sequence: u64,
+    /// The greatest generation whose modes were told.
+    pub(crate) told: u64,
     pub(crate) served: u64,
     pub(crate) token: u64,
     /// No token above this one may be given before a greater number is in the log.
@@ -323,10 +329,10 @@ impl State {
         message.entry(entry.index)
     }
 
-    /// The mode that counts, of the stored one and another.
+    /// The mode that counts, of the stored one and another: the stored one is as of the generation that was told last.
     pub(crate) fn mode(&self, queue: u32, other: QueueMode) -> QueueMode {
         let stored = self.queues.at(queue).map(|queue| queue.mode).unwrap_or_default();
-        if stored.generation > other.generation { stored } else { other }
+        if stored.generation > 0 && other.generation < self.told { stored } else { other }
     }
 
     /// The mode that counts for a queue by its name.

@@ -7,10 +7,10 @@ use sha2::{Digest, Sha256};
 pub(super) const BUCKETS: usize = 16;
 
 /// What stands behind the buckets, in the order in which `common/keys.lua` names it.
-const INDEXES: [&str; 26] = [
+const INDEXES: [&str; 27] = [
     "due", "held", "owned", "deferred", "attend", "ready", "wait", "backed", "drain", "lanes", "queues",
     "releases", "relids", "claims", "hb", "cnt", "budget", "permits", "rates", "ratex", "facts", "factx",
-    "jobs", "jobx", "jobown", "tomb",
+    "jobs", "jobx", "jobown", "tomb", "ages",
 ];
 
 /// How many keys every function gets.

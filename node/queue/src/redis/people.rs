@@ -1,4 +1,4 @@
-//! Holds, releases and claims, and what people do and see: over the functions in the server. I/O.
+//! Modes, holds, releases and claims, and what people do and see: over the functions in the server. I/O.
 
 use posthouse_model::{EntryId, Incarnation, QueueName, Timestamp};
 use redis::{Cmd, Value};
@@ -11,9 +11,35 @@ use super::{
     wire,
 };
 use crate::{
-    Accounting, Act, Acted, Claim, ClaimId, Counts, EntrySummary, HoldReason, ListFilter, ListPage, Release,
-    ReleaseScope, StoreError,
+    Accounting, Act, Acted, Claim, ClaimId, Counts, EntrySummary, HoldReason, ListFilter, ListPage,
+    QueueTotals, Release, ReleaseScope, StoreError, TotalsPage,
 };
+
+/// The most modes in one call: bounds the function.
+const MAX_MODES: usize = 1_000;
+
+pub(super) async fn set_queue_modes(
+    store: &RedisStore,
+    generation: u64,
+    modes: &[(QueueName, Option<HoldReason>)],
+    now: Timestamp,
+) -> Result<u64, StoreError> {
+    if modes.len() > MAX_MODES {
+        return Err(StoreError::Refused(format!(
+            "{} queue modes in one call; the most are {MAX_MODES}",
+            modes.len()
+        )));
+    }
+    let numbers = store
+        .numbers(Function::SetQueueModes, now, |command| {
+            command.arg(wire::time(Timestamp(generation))).arg(RELEASES_KEPT).arg(modes.len());
+            for (queue, hold) in modes {
+                command.arg(&queue_hash(queue)[..]).arg(hold.map_or(0, HoldReason::number));
+            }
+        })
+        .await?;
+    numbers.first().copied().ok_or_else(|| reply::unexpected("set_queue_modes"))
+}
 
 pub(super) async fn release(store: &RedisStore, release: &Release) -> Result<u64, StoreError> {
     let Release { id, scope, reason, at } = release;
@@ -114,6 +140,32 @@ pub(super) async fn counts(store: &RedisStore, queue: Option<&QueueName>) -> Res
         return Err(reply::unexpected("counts"));
     };
     Ok(Counts { incoming, due, deferred, held, active })
+}
+
+pub(super) async fn queue_totals(store: &RedisStore, from: u64, max: u32) -> Result<TotalsPage, StoreError> {
+    let reply = store
+        .call(Function::QueueTotals, Timestamp(0), |command| {
+            command.arg(from).arg(max.clamp(10, SCANNED_PER_CALL));
+        })
+        .await?;
+    let mut values = reply::array(reply)?.into_iter();
+    let next = reply::number(&reply::next(&mut values)?)?;
+    let mut queues = Vec::new();
+    while let Some(hash) = values.next() {
+        let hash = reply::octets(hash)?;
+        let name = reply::octets(reply::next(&mut values)?)?;
+        let mut number = || reply::number(&reply::next(&mut values)?);
+        let (incoming, due, deferred) = (number()?, number()?, number()?);
+        let (held, active) = (number()?, number()?);
+        let counts = Counts { incoming, due, deferred, held, active };
+        let oldest = reply::octets(reply::next(&mut values)?)?;
+        let oldest = wire::entry_id(&oldest).map(|id| Timestamp(id.message.time_ms()));
+        let queue = str::from_utf8(&name).ok().and_then(|name| QueueName::new(name).ok());
+        // Without its name, all that a queue has are records that cannot be read: those are listed one by one, for quarantine.
+        let queue = queue.filter(|queue| queue_hash(queue)[..] == hash[..]);
+        queues.extend(queue.map(|queue| QueueTotals { queue, counts, oldest }));
+    }
+    Ok(TotalsPage { queues, next: (next > 0).then_some(next) })
 }
 
 pub(super) async fn held(

@@ -57,6 +57,7 @@ functions! {
     PutChunk => "put_chunk",
     PutFact => "put_fact",
     Quarantine => "quarantine",
+    QueueTotals => "queue_totals",
     Reap => "reap",
     Release => "release",
     Reserve => "reserve",

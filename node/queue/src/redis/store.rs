@@ -9,7 +9,6 @@ use tokio::sync::watch;
 use super::{
     MOVED_PER_LEASE, OCTETS_PER_LEASE, RedisStore, SHARD, check,
     intake::Argument,
-    keys::queue_hash,
     leases::{self, Found},
     people, reply,
     scripts::Function,
@@ -18,8 +17,8 @@ use super::{
 use crate::{
     Accounting, Act, Acted, CHUNK_SIZE, Claim, ClaimId, Counts, Enqueued, EntrySummary, FactKind, Finding,
     HEARTBEAT_LIFE_MS, HoldReason, Job, JobRun, LeaseRequest, LeaseToken, Leased, LeasedJob, ListFilter,
-    ListPage, NewMessage, ORPHAN_CHUNK_LIFE_MS, Pulse, QueueMode, Reaped, Release, Settled, Settlement,
-    Store, StoreError, Withdrawn,
+    ListPage, NewMessage, ORPHAN_CHUNK_LIFE_MS, Pulse, Reaped, Release, Settled, Settlement, Store,
+    StoreError, TotalsPage, Withdrawn,
 };
 
 #[async_trait]
@@ -264,19 +263,13 @@ impl Store for RedisStore {
         }
     }
 
-    async fn set_queue_modes(&self, modes: &[(QueueName, QueueMode)]) -> Result<(), StoreError> {
-        if modes.len() > 1_000 {
-            return Err(StoreError::Refused(format!("{} queue modes in one call", modes.len())));
-        }
-        self.code(Function::SetQueueModes, Timestamp(0), |command| {
-            command.arg(modes.len());
-            for (queue, mode) in modes {
-                command.arg(&queue_hash(queue)[..]).arg(mode.hold.map_or(0, HoldReason::number));
-                command.arg(wire::time(Timestamp(mode.generation)));
-            }
-        })
-        .await
-        .map(drop)
+    async fn set_queue_modes(
+        &self,
+        generation: u64,
+        modes: &[(QueueName, Option<HoldReason>)],
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        people::set_queue_modes(self, generation, modes, now).await
     }
 
     async fn release(&self, release: &Release) -> Result<u64, StoreError> {
@@ -312,6 +305,10 @@ impl Store for RedisStore {
 
     async fn counts(&self, queue: Option<&QueueName>) -> Result<Counts, StoreError> {
         people::counts(self, queue).await
+    }
+
+    async fn queue_totals(&self, from: u64, max: u32) -> Result<TotalsPage, StoreError> {
+        people::queue_totals(self, from, max).await
     }
 
     async fn held(&self, queue: &QueueName, reason: HoldReason) -> Result<u64, StoreError> {

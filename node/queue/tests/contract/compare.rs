@@ -166,8 +166,8 @@ impl Pair {
         let jobs: Vec<_> = state.jobs.values().map(|state| &state.job).collect();
         let chunks: Vec<_> = state.chunks.iter().map(|(id, chunks)| (id, chunks.parts.len())).collect();
         format!(
-            "{back_offs:?} {releases:?} {jobs:?} {chunks:?} {:?} {:?} {:?} {:?}",
-            state.modes, state.facts, state.tombstones, state.rates
+            "{back_offs:?} {releases:?} {jobs:?} {chunks:?} {:?} {:?} {:?} {:?} {:?}",
+            state.told, state.modes, state.facts, state.tombstones, state.rates
         )
     }
 
@@ -264,8 +264,9 @@ impl Pair {
         Timestamp(self.now.0 + u64::from(ticks) * TICK + 5 + far)
     }
 
-    fn stored_generation(&self, queue: &QueueName) -> u64 {
-        self.model.state().modes.get(queue).map_or(0, |mode| mode.generation)
+    /// The generation whose modes were told last.
+    fn told(&self) -> u64 {
+        self.model.state().told
     }
 
     /// A letter that is there or was withdrawn: what a store answers of one that has gone is not said.

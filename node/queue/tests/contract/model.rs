@@ -75,6 +75,8 @@ pub(crate) struct State {
     pub(crate) token: u64,
     pub(crate) turn: u64,
     pub(crate) history: u64,
+    /// The greatest generation whose modes were told.
+    pub(crate) told: u64,
 }
 
 /// A message.
@@ -270,10 +272,10 @@ impl State {
         }
     }
 
-    /// The newer of two modes.
-    pub(crate) fn newer_mode(&self, queue: &QueueName, own: QueueMode) -> QueueMode {
+    /// The mode that counts for an entry that comes with its own.
+    pub(crate) fn mode_of(&self, queue: &QueueName, own: QueueMode) -> QueueMode {
         match self.modes.get(queue) {
-            Some(stored) if stored.generation > own.generation => *stored,
+            Some(stored) if own.generation < self.told => *stored,
             _ => own,
         }
     }

@@ -23,7 +23,7 @@ pub(crate) struct Part {
     pub(crate) sourced: bool,
     pub(crate) recipients: u8,
     pub(crate) priority: u8,
-    /// How far its snapshot's generation is from the queue's stored one.
+    /// How far its snapshot's generation is from the one whose modes were told last.
     pub(crate) generation: i8,
     /// Ticks until it has to be looked at.
     pub(crate) attend: u16,
@@ -61,41 +61,140 @@ pub(crate) enum Word {
 /// An operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Op {
-    Advance { ticks: u16 },
+    Advance {
+        ticks: u16,
+    },
     Reap,
-    Die { node: u8 },
-    Depart { node: u8 },
-    Enqueue { node: u8, parts: Vec<Part>, named: u8, fast: bool, chunks: bool, activate: bool },
-    EnqueueAgain { node: u8, letter: u16 },
-    EnqueueWrong { node: u8, fault: u8 },
-    Activate { letter: u16 },
-    Withdraw { letter: u16 },
+    Die {
+        node: u8,
+    },
+    Depart {
+        node: u8,
+    },
+    Enqueue {
+        node: u8,
+        parts: Vec<Part>,
+        named: u8,
+        fast: bool,
+        chunks: bool,
+        activate: bool,
+    },
+    EnqueueAgain {
+        node: u8,
+        letter: u16,
+    },
+    EnqueueWrong {
+        node: u8,
+        fault: u8,
+    },
+    Activate {
+        letter: u16,
+    },
+    Withdraw {
+        letter: u16,
+    },
     WithdrawUnknown,
-    DropChunks { letter: u16 },
-    Lease { node: u8, max: u8, per_lane: u8, skip: Option<(u8, u8)> },
-    LeaseClaimed { queue: u8, max: u8 },
-    LeaseEntry { node: u8, entry: u16 },
-    Settle { lease: u16, end: End },
-    SettleLate { lease: u16, end: End },
-    Mode { queue: u8, generation: i8 },
-    Release { queue: Option<u8>, reason: HoldReason },
-    ReleaseAgain { release: u16 },
-    Claim { node: u8, queue: u8, other: bool },
-    Unclaim { queue: u8 },
-    Act { entry: u16, act: Act },
-    Retry { queue: Option<u8> },
-    Hold { queue: Option<u8> },
-    Permits { node: u8, hop: u8, wanted: u8 },
-    ReturnPermits { node: u8, hop: u8, permits: u8 },
-    Rate { hop: u8, wanted: u8 },
-    Reserve { node: u8, bytes: u16 },
-    PutFact { key: u8, value: u8, ticks: u16 },
-    Fact { key: u8 },
-    DropFact { key: u8 },
-    PlanJob { key: u8, ticks: i16 },
-    DropJob { key: u8 },
-    LeaseJobs { node: u8, max: u8 },
-    FinishJob { lease: u16, ran: bool, missed: bool, next: Option<u16> },
+    DropChunks {
+        letter: u16,
+    },
+    Lease {
+        node: u8,
+        max: u8,
+        per_lane: u8,
+        skip: Option<(u8, u8)>,
+    },
+    LeaseClaimed {
+        queue: u8,
+        max: u8,
+    },
+    LeaseEntry {
+        node: u8,
+        entry: u16,
+    },
+    Settle {
+        lease: u16,
+        end: End,
+    },
+    SettleLate {
+        lease: u16,
+        end: End,
+    },
+    /// A telling of these queues, by a generation this far from the one that was told last.
+    Modes {
+        queues: Vec<u8>,
+        generation: i8,
+    },
+    Release {
+        queue: Option<u8>,
+        reason: HoldReason,
+    },
+    ReleaseAgain {
+        release: u16,
+    },
+    Claim {
+        node: u8,
+        queue: u8,
+        other: bool,
+    },
+    Unclaim {
+        queue: u8,
+    },
+    Act {
+        entry: u16,
+        act: Act,
+    },
+    Retry {
+        queue: Option<u8>,
+    },
+    Hold {
+        queue: Option<u8>,
+    },
+    Permits {
+        node: u8,
+        hop: u8,
+        wanted: u8,
+    },
+    ReturnPermits {
+        node: u8,
+        hop: u8,
+        permits: u8,
+    },
+    Rate {
+        hop: u8,
+        wanted: u8,
+    },
+    Reserve {
+        node: u8,
+        bytes: u16,
+    },
+    PutFact {
+        key: u8,
+        value: u8,
+        ticks: u16,
+    },
+    Fact {
+        key: u8,
+    },
+    DropFact {
+        key: u8,
+    },
+    PlanJob {
+        key: u8,
+        ticks: i16,
+    },
+    DropJob {
+        key: u8,
+    },
+    LeaseJobs {
+        node: u8,
+        max: u8,
+    },
+    FinishJob {
+        lease: u16,
+        ran: bool,
+        missed: bool,
+        next: Option<u16>,
+    },
 }
 
 /// What the snapshot of this generation says of a queue: the same generation always says the same.
@@ -141,7 +240,10 @@ fn operation(random: &mut StdRng) -> Op {
         (2, |r| Op::LeaseEntry { node: node(r), entry: r.random() }),
         (30, |r| Op::Settle { lease: r.random(), end: end(r) }),
         (3, |r| Op::SettleLate { lease: r.random(), end: end(r) }),
-        (4, |r| Op::Mode { queue: queue(r), generation: r.random_range(-1..3) }),
+        (6, |r| Op::Modes {
+            queues: (0..QUEUES).filter(|_| r.random_bool(0.5)).collect(),
+            generation: *[-1, 0, 1, 1, 2].choose(r).unwrap(),
+        }),
         (8, |r| Op::Release { queue: r.random_bool(0.8).then(|| queue(r)), reason: reason(r) }),
         (1, |r| Op::ReleaseAgain { release: r.random() }),
         (4, |r| Op::Claim { node: node(r), queue: queue(r), other: r.random() }),

@@ -12,10 +12,12 @@ mod intake;
 mod lanes;
 mod leases;
 mod limits;
+mod modes;
 mod people;
 mod presence;
 mod release;
 mod settle;
+mod totals;
 
 /// A promise that can be tried on any store.
 pub(crate) struct Sentence {
@@ -47,9 +49,11 @@ pub(crate) fn trials(store: &str, make: &MakeFixture) -> Vec<Trial> {
         lanes::sentences(),
         settle::sentences(),
         hold::sentences(),
+        modes::sentences(),
         release::sentences(),
         claims::sentences(),
         people::sentences(),
+        totals::sentences(),
         presence::sentences(),
         limits::sentences(),
     ];

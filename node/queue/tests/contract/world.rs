@@ -1,7 +1,7 @@
 //! The world of a sentence: a fresh store, a clock that only the test moves, letters, and short words for what nodes do.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     future::Future,
     sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -13,7 +13,8 @@ use posthouse_model::{EntryId, Incarnation, MessageId, QueueName, ReversePath, R
 use posthouse_queue::{
     BodyType, CHUNK_SIZE, Content, Counts, EntryRecipient, EntrySummary, Envelope, HoldReason, LaneSignal,
     LeaseRequest, LeaseToken, Leased, ListFilter, MessageMeta, NewContent, NewEntry, NewMessage, Origin,
-    Outcome, QueueMode, Release, ReleaseId, ReleaseScope, Remainder, Settled, Settlement, State, Store,
+    Outcome, QueueMode, QueueTotals, Release, ReleaseId, ReleaseScope, Remainder, Settled, Settlement, State,
+    Store,
 };
 
 /// A store that a test has for itself.
@@ -157,8 +158,13 @@ impl World {
     /// Sets the queue's mode in the store, under a generation newer than any letter's.
     pub(crate) async fn mode(&mut self, queue: &str, hold: Option<HoldReason>) {
         let generation = 1_000 + self.name();
-        let mode = QueueMode { hold, generation };
-        self.store.set_queue_modes(&[(queue_name(queue), mode)]).await.unwrap();
+        self.tell(generation, &[(queue, hold)]).await;
+    }
+
+    /// Tells the modes of queues under this generation; answers the one that was told before.
+    pub(crate) async fn tell(&self, generation: u64, modes: &[(&str, Option<HoldReason>)]) -> u64 {
+        let modes: Vec<_> = modes.iter().map(|(queue, hold)| (queue_name(queue), *hold)).collect();
+        self.store.set_queue_modes(generation, &modes, self.now).await.unwrap()
     }
 
     pub(crate) fn request(&self, max: u32) -> LeaseRequest {
@@ -310,6 +316,21 @@ pub(crate) async fn reap_all(
         all.incarnations += reaped.incarnations;
         all.leases += reaped.leases;
         all.activated += reaped.activated;
+    }
+}
+
+/// Reads the totals of all queues, some at a time, by name.
+pub(crate) async fn all_totals(
+    store: &dyn Store,
+) -> Result<BTreeMap<QueueName, QueueTotals>, posthouse_queue::StoreError> {
+    let (mut all, mut from) = (BTreeMap::new(), 0);
+    loop {
+        let page = store.queue_totals(from, 2).await?;
+        all.extend(page.queues.into_iter().map(|totals| (totals.queue.clone(), totals)));
+        match page.next {
+            Some(next) => from = next,
+            None => return Ok(all),
+        }
     }
 }
 

@@ -130,6 +130,7 @@ fn observation(scene: &Scene) -> Observation<'_> {
         compilation: &scene.compilation,
         findings: &scene.findings,
         nodes: &scene.nodes,
+        counted: &scene.counted,
     }
 }
 

@@ -11,7 +11,7 @@ use posthouse_crds::{Kind, Object, status::ObjectStatus};
 
 use super::super::{
     keeper::{Change, Moment, Statuses},
-    observation::{LiveNode, Nodes, Observation, Observed, ResourceId, observed},
+    observation::{Counted, LiveNode, Nodes, Observation, Observed, ResourceId, observed},
 };
 use crate::finding::Finding;
 
@@ -23,6 +23,7 @@ pub(super) struct Scene {
     pub(super) compilation: Compilation,
     pub(super) findings: Vec<Finding>,
     pub(super) nodes: BTreeMap<ObjectKey, Nodes>,
+    pub(super) counted: BTreeMap<ObjectKey, Counted>,
     pub(super) statuses: Statuses,
     pub(super) now: Moment,
     /// What was written last of each.
@@ -52,6 +53,7 @@ impl Scene {
             compilation: compile(&Resources::default(), &Context::default()),
             findings: Vec::new(),
             nodes: [(edge(), nodes)].into(),
+            counted: BTreeMap::new(),
             statuses: Statuses::default(),
             now: Moment { wall: "2026-03-01T12:00:00Z".parse().unwrap(), at: Instant::now() },
             written: BTreeMap::new(),
@@ -103,6 +105,7 @@ impl Scene {
             compilation: &self.compilation,
             findings: &self.findings,
             nodes: &self.nodes,
+            counted: &self.counted,
         };
         let again = self.statuses.observe(&observation, self.now);
         let mut changes = Vec::new();

@@ -5,7 +5,7 @@ use posthouse_model::{Incarnation, MessageId, Timestamp};
 use super::{Entries, EntrySlot, JobSlot, MessageSlot, Slot, Small, State};
 use crate::{
     embedded::effect::{Effect, EntryRow, Location, MessageRow, Phase, Position, Stored},
-    hold::{Release, ReleaseScope},
+    hold::{HoldReason, Release, ReleaseScope},
 };
 
 impl State {
@@ -60,6 +60,15 @@ impl State {
                 self.dirty_small.insert(Small::Queue(queue.clone()));
             }
             Effect::Release { release, high } => self.apply_release(release, *high),
+            Effect::Told(generation) => {
+                self.told = self.told.max(*generation);
+                self.dirty_small.insert(Small::Told);
+            }
+            Effect::Freed { queue, reason, at, high } => {
+                self.hold_sequence = self.hold_sequence.max(*high);
+                let number = self.queue_number(queue);
+                self.release_queue(number, *reason, *at, *high);
+            }
             Effect::Lane { lane, until } => {
                 let number = self.lane_number(*lane);
                 if let Some(lane) = self.lanes.at_mut(number) {
@@ -267,17 +276,17 @@ impl State {
             ReleaseScope::All => self.queues.iter().map(|(number, _)| number).collect(),
         };
         for number in queues {
-            self.release_queue(number, release, high);
+            self.release_queue(number, release.reason, release.at, high);
         }
     }
 
-    fn release_queue(&mut self, number: u32, release: &Release, high: u64) {
+    fn release_queue(&mut self, number: u32, reason: HoldReason, at: Timestamp, high: u64) {
         let Some(queue) = self.queues.at_mut(number) else { return };
-        let held = queue.of_mut(release.reason);
+        let held = queue.of_mut(reason);
         if held.phases == 0 || high <= held.high() {
             return; // nothing is held that the releases before had not freed
         }
-        held.releases.push((high, release.at));
+        held.releases.push((high, at));
         let freed = std::mem::take(&mut held.kept);
         queue.due += freed;
         let name = queue.name.clone();

@@ -1,6 +1,9 @@
-//! Claims, and what is held in them. Pure.
+//! Modes, releases and claims: what holds mail and what frees it. Pure.
 
-use std::ops::Bound::{Excluded, Included};
+use std::{
+    collections::HashSet,
+    ops::Bound::{Excluded, Included},
+};
 
 use posthouse_model::{Incarnation, QueueName, Timestamp};
 
@@ -18,25 +21,47 @@ const CLAIMED: [HoldReason; 2] = [HoldReason::OnRequest, HoldReason::Scheduled];
 const MAX_MODES: usize = 1_000;
 
 impl State {
-    /// The effects of setting modes.
-    pub(crate) fn plan_modes(&self, modes: &[(QueueName, QueueMode)]) -> Result<Vec<Effect>, StoreError> {
+    /// The generation that was told before, and the effects of telling modes.
+    pub(crate) fn plan_modes(
+        &self,
+        generation: u64,
+        modes: &[(QueueName, Option<HoldReason>)],
+        now: Timestamp,
+    ) -> Result<(u64, Vec<Effect>), StoreError> {
         if modes.len() > MAX_MODES {
             return Err(StoreError::Refused(format!(
                 "{} queue modes in one call; the most are {MAX_MODES}",
                 modes.len()
             )));
         }
-        let mut newest = std::collections::BTreeMap::new();
-        for (queue, mode) in modes {
-            let stored = self.queue_names.get(queue).map_or(QueueMode::default(), |number| {
-                self.queues.at(*number).map(|queue| queue.mode).unwrap_or_default()
-            });
-            let known = newest.get(queue).copied().unwrap_or(stored);
-            if mode.generation > known.generation {
-                newest.insert(queue.clone(), *mode);
+        let mut effects = Vec::new();
+        if generation > self.told {
+            effects.push(Effect::Told(generation));
+        }
+        if generation >= self.told {
+            let mut seen = HashSet::new();
+            for (name, hold) in modes.iter().filter(|(name, _)| seen.insert(name)) {
+                self.plan_mode(name, QueueMode { hold: *hold, generation }, now, &mut effects);
             }
         }
-        Ok(newest.into_iter().map(|(queue, mode)| Effect::Mode { queue, mode }).collect())
+        Ok((self.told, effects))
+    }
+
+    fn plan_mode(&self, name: &QueueName, mode: QueueMode, now: Timestamp, effects: &mut Vec<Effect>) {
+        let queue = self.queue_names.get(name).and_then(|number| self.queues.at(*number));
+        if mode.generation <= queue.map_or(0, |queue| queue.mode.generation) {
+            return;
+        }
+        effects.push(Effect::Mode { queue: name.clone(), mode });
+        let Some(queue) = queue else { return };
+        // What is leased out of a hold may be given back to it: it is released as well.
+        let others = HoldReason::OF_MODES.into_iter().filter(|reason| mode.hold != Some(*reason));
+        effects.extend(others.filter(|reason| queue.of(*reason).phases > 0).map(|reason| Effect::Freed {
+            queue: name.clone(),
+            reason,
+            at: now,
+            high: self.hold_sequence,
+        }));
     }
 
     /// How many entries a release would free, and its effect. `None` if it happened before.

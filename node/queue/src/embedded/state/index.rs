@@ -34,6 +34,7 @@ impl State {
             change(&mut queue.active);
             return;
         }
+        let message_id = self.messages.at(entry.message).map(|m| m.id.to_bytes()).unwrap_or_default();
         match phase {
             Phase::Incoming { .. } => {
                 change(&mut queue.incoming);
@@ -41,13 +42,8 @@ impl State {
             }
             Phase::Due { since } => {
                 change(&mut queue.due);
-                let key = DueKey {
-                    priority: entry.head.priority,
-                    since,
-                    id: self.messages.at(entry.message).map(|m| m.id.to_bytes()).unwrap_or_default(),
-                    index: entry.index,
-                    slot,
-                };
+                let key =
+                    DueKey { priority: entry.head.priority, since, id: message_id, index: entry.index, slot };
                 if let Some(lane) = self.lanes.at_mut(lane_number) {
                     if there {
                         lane.due.insert(key);
@@ -82,6 +78,15 @@ impl State {
                 } else {
                     change(&mut held.kept);
                 }
+            }
+        }
+        if let Phase::Deferred { .. } | Phase::Held { .. } = phase
+            && let Some(queue) = self.queues.at_mut(queue_number)
+        {
+            if there {
+                queue.waiting.insert((message_id, slot));
+            } else {
+                queue.waiting.remove(&(message_id, slot));
             }
         }
         if there {
@@ -146,6 +151,7 @@ impl State {
             deferred: 0,
             active: 0,
             reasons: Default::default(),
+            waiting: BTreeSet::new(),
             claim: None,
         });
         self.queue_names.insert(name.clone(), number);

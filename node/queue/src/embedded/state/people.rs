@@ -1,10 +1,10 @@
 //! What people ask and do: counts, lists, acts on one entry and on whole queues. Pure.
 
-use posthouse_model::{EntryId, QueueName, Timestamp};
+use posthouse_model::{EntryId, MessageId, QueueName, Timestamp};
 
 use super::{EntrySlot, QueueSlot, Slot, State, lease::View};
 use crate::{
-    accounting::{Accounting, Counts, State as Shown},
+    accounting::{Accounting, Counts, QueueTotals, State as Shown},
     embedded::effect::{Effect, Head, Phase},
     hold::HoldReason,
     store::{Act, Acted},
@@ -76,25 +76,28 @@ impl State {
 
     /// Entries by state.
     pub(crate) fn counts(&self, queue: Option<&QueueName>) -> Counts {
-        let mut counts = Counts::default();
-        let mut add = |queue: &QueueSlot| {
-            counts.incoming += queue.incoming;
-            counts.due += queue.due;
-            counts.deferred += queue.deferred;
-            counts.active += queue.active;
-            counts.held += queue.reasons.iter().map(|held| held.kept).sum::<u64>();
-        };
         match queue {
             // Clients poll it to learn whether a queue is drained: not a walk over all of them.
-            Some(name) => self
-                .queue_names
-                .get(name)
-                .and_then(|number| self.queues.at(*number))
-                .into_iter()
-                .for_each(add),
-            None => self.queues.iter().for_each(|(_, queue)| add(queue)),
+            Some(name) => {
+                let queue = self.queue_names.get(name).and_then(|number| self.queues.at(*number));
+                queue.map(QueueSlot::counts).unwrap_or_default()
+            }
+            None => self.queues.iter().fold(Counts::default(), |sum, (_, queue)| sum + queue.counts()),
         }
-        counts
+    }
+
+    /// What some queues have, at most `max` looked at, and the place to go on from.
+    pub(crate) fn totals(&self, from: u64, max: u32) -> (Vec<QueueTotals>, Option<u64>) {
+        let from = u32::try_from(from).unwrap_or(u32::MAX);
+        let stop = from.saturating_add(max).min(self.queues.end());
+        let found =
+            (from..stop).filter_map(|number| self.queues.at(number)).filter(|queue| queue.entries > 0);
+        let totals = found.map(|queue| QueueTotals {
+            queue: queue.name.clone(),
+            counts: queue.counts(),
+            oldest: queue.waiting.first().map(|(id, _)| Timestamp(MessageId::from_bytes(*id).time_ms())),
+        });
+        (totals.collect(), (stop < self.queues.end()).then_some(stop.into()))
     }
 
     /// Entries held for a reason and not released.
@@ -271,5 +274,18 @@ impl State {
     fn opening(&self, number: u32) -> Option<Effect> {
         let lane = self.lanes.at(number).filter(|lane| lane.until.is_some())?;
         Some(Effect::Lane { lane: lane.id, until: None })
+    }
+}
+
+impl QueueSlot {
+    /// Its entries by state.
+    fn counts(&self) -> Counts {
+        Counts {
+            incoming: self.incoming,
+            due: self.due,
+            deferred: self.deferred,
+            held: self.reasons.iter().map(|held| held.kept).sum(),
+            active: self.active,
+        }
     }
 }

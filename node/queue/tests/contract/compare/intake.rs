@@ -19,8 +19,8 @@ impl Pair {
             let locals: Vec<String> = (0..part.recipients).map(|place| format!("r{place}")).collect();
             let locals: Vec<&str> = locals.iter().map(String::as_str).collect();
             let mut entry = new_entry(&name, &hop_text(part.hop), &locals, self.now);
-            let stored = self.stored_generation(&entry.queue);
-            entry.mode = mode_of(part.queue, stored.saturating_add_signed(i64::from(part.generation)));
+            let generation = self.told().saturating_add_signed(i64::from(part.generation));
+            entry.mode = mode_of(part.queue, generation);
             let newest = self.generations.entry(entry.queue.clone()).or_default();
             *newest = entry.mode.generation.max(*newest);
             if part.sourced {

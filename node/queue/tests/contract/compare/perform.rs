@@ -140,11 +140,13 @@ impl Pair {
                 let Some(attempt) = pick(&self.late, *lease).cloned() else { return Ok(()) };
                 self.settle(&attempt, end).await
             }
-            Op::Mode { queue, generation } => {
-                let name = queue_name(&queue_text(*queue));
-                let stored = self.stored_generation(&name);
-                let mode = mode_of(*queue, stored.saturating_add_signed(i64::from(*generation)));
-                self.same(async |store| store.set_queue_modes(&[(name.clone(), mode)]).await).await.map(drop)
+            Op::Modes { queues, generation } => {
+                let generation = self.told().saturating_add_signed(i64::from(*generation));
+                let modes: Vec<_> = queues
+                    .iter()
+                    .map(|queue| (queue_name(&queue_text(*queue)), mode_of(*queue, generation).hold))
+                    .collect();
+                self.same(async |store| store.set_queue_modes(generation, &modes, now).await).await.map(drop)
             }
             Op::Release { queue, reason } => {
                 let scope = queue

@@ -1,13 +1,17 @@
 //! What can be seen of both: accounting, counts and lists.
 
+use std::collections::BTreeMap;
+
 use futures::future::join_all;
-use posthouse_model::QueueName;
-use posthouse_queue::{Counts, EntrySummary, HoldReason, ListFilter, State as Standing, StoreError};
+use posthouse_model::{QueueName, Timestamp};
+use posthouse_queue::{
+    Counts, EntrySummary, HoldReason, ListFilter, QueueTotals, State as Standing, StoreError,
+};
 
 use super::{Pair, Trouble, differs, lost, queue_text, same_entry, unexpected};
-use crate::contract::model::Item;
+use crate::contract::model::{Item, Place};
 use crate::contract::operation::QUEUES;
-use crate::contract::world::{list_all, queue_name};
+use crate::contract::world::{all_totals, list_all, queue_name};
 
 impl Pair {
     /// Compares what can be seen: accounting (I1) and counts; with `whole`, every queue and every entry.
@@ -30,6 +34,7 @@ impl Pair {
             self.compare_counts(Some(&queue), counts)?;
             self.compare_held(&queue, held)?;
         }
+        self.compare_totals(lost(all_totals(&**store).await)?.map_err(unexpected)?)?;
         let found = lost(list_all(&**store, &ListFilter::default()).await)?.map_err(unexpected)?;
         let expected = self.model.state().list(&ListFilter::default());
         let ids = |list: &[EntrySummary]| list.iter().map(|summary| summary.id).collect::<Vec<_>>();
@@ -58,6 +63,41 @@ impl Pair {
             && (expected.deferred - ripe..=expected.deferred).contains(&found.deferred)
             && (expected.held - between..=expected.held).contains(&found.held);
         if fits { Ok(()) } else { differs(format!("{queue:?}: {found:?}, the model says {expected:?}")) }
+    }
+
+    fn compare_totals(&self, found: BTreeMap<QueueName, QueueTotals>) -> Result<(), Trouble> {
+        let expected = self.model.state().totals();
+        if !found.keys().eq(expected.iter().map(|totals| &totals.queue)) {
+            return differs(format!("totals {found:?}, the model has {expected:?}"));
+        }
+        for (queue, totals) in found {
+            self.compare_counts(Some(&queue), Ok(totals.counts))?;
+            let state = self.model.state();
+            let items = state.items.values().filter(|item| item.entry.queue == queue);
+            // Whether what is ripe or free has been moved is left open, and what is due in the model may be such in the store.
+            let is_open = |item: &Item| {
+                matches!(item.place, Place::Due { .. }) || self.is_ripe(item) || state.freed(item).is_some()
+            };
+            let (open, others): (Vec<&Item>, Vec<&Item>) = items.partition(|item| is_open(item));
+            let waits = |item: &&Item| matches!(item.place, Place::Deferred { .. } | Place::Held { .. });
+            let waiting: Vec<&Item> = others.into_iter().filter(waits).collect();
+            let accepted = |item: &&Item| Timestamp(item.entry.id.message.time_ms());
+            let at_most = waiting.iter().map(accepted).min();
+            let fits = match totals.oldest {
+                None => at_most.is_none(),
+                Some(oldest) => {
+                    at_most.is_none_or(|at_most| oldest <= at_most)
+                        && waiting.iter().chain(&open).any(|item| accepted(item) == oldest)
+                }
+            };
+            if !fits {
+                let oldest = totals.oldest;
+                return differs(format!(
+                    "{queue}: the oldest of {oldest:?}, in the model of {at_most:?} or older"
+                ));
+            }
+        }
+        Ok(())
     }
 
     fn compare_held(&self, queue: &QueueName, found: Vec<Result<u64, StoreError>>) -> Result<(), Trouble> {

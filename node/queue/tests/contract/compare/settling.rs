@@ -116,9 +116,9 @@ impl Pair {
         }
     }
 
-    /// Whether the stored mode is as new as any that a letter of the queue came with: otherwise "the queue's reason" is not clear.
+    /// Whether what was told is as new as any mode that a letter of the queue came with: otherwise "the queue's reason" is not clear.
     pub(super) fn mode_is_settled(&self, queue: &QueueName) -> bool {
-        self.generations.get(queue).copied().unwrap_or_default() <= self.stored_generation(queue)
+        self.generations.get(queue).copied().unwrap_or_default() <= self.told()
     }
 
     /// Whether it is clear what becomes of the parts of a split: the entry was due, in a queue that is online.

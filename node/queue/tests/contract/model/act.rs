@@ -1,14 +1,43 @@
 //! The model's holds, releases and claims, and what people do and see.
 
+use std::collections::BTreeMap;
+
 use posthouse_model::{EntryId, Incarnation, QueueName, Timestamp};
 use posthouse_queue::{
-    Act, Acted, Claim, ClaimId, Counts, EntrySummary, HoldReason, ListFilter, Release, ReleaseScope,
-    State as Standing, StoreError,
+    Act, Acted, Claim, ClaimId, Counts, EntrySummary, HoldReason, ListFilter, QueueMode, QueueTotals,
+    Release, ReleaseId, ReleaseScope, State as Standing, StoreError,
 };
 
 use super::{Claimed, Item, Place, Recorded, State};
 
 impl State {
+    pub(crate) fn set_modes(
+        &mut self,
+        generation: u64,
+        modes: &[(QueueName, Option<HoldReason>)],
+        now: Timestamp,
+    ) -> u64 {
+        let before = self.told;
+        if generation < before {
+            return before;
+        }
+        self.told = generation;
+        for (queue, hold) in modes {
+            if self.modes.get(queue).map_or(0, |stored| stored.generation) >= generation {
+                continue;
+            }
+            self.modes.insert(queue.clone(), QueueMode { hold: *hold, generation });
+            for reason in HoldReason::OF_MODES.into_iter().filter(|reason| *hold != Some(*reason)) {
+                let (history, high_water) = (self.next_history(), self.sequence);
+                // Nobody can name it: it happens with its mode, once.
+                let id = ReleaseId([0xff; 16]);
+                let release = Release { id, scope: ReleaseScope::Queue(queue.clone()), reason, at: now };
+                self.releases.push(Recorded { release, high_water, history });
+            }
+        }
+        before
+    }
+
     pub(crate) fn release(&mut self, release: &Release) -> u64 {
         if self.releases.iter().any(|recorded| recorded.release.id == release.id) {
             return 0;
@@ -155,16 +184,35 @@ impl State {
     }
 
     pub(crate) fn counts(&self, queue: Option<&QueueName>) -> Counts {
-        let mut counts = Counts::default();
-        for item in self.items.values().filter(|item| queue.is_none_or(|queue| *queue == item.entry.queue)) {
-            *match self.standing(item) {
-                Standing::Incoming => &mut counts.incoming,
-                Standing::Due => &mut counts.due,
-                Standing::Deferred => &mut counts.deferred,
-                Standing::Held => &mut counts.held,
-                Standing::Active => &mut counts.active,
-            } += 1;
+        let of = |item: &&Item| queue.is_none_or(|queue| *queue == item.entry.queue);
+        self.items.values().filter(of).fold(Counts::default(), |sum, item| sum + self.count_of(item))
+    }
+
+    pub(crate) fn totals(&self) -> Vec<QueueTotals> {
+        let mut all: BTreeMap<&QueueName, QueueTotals> = BTreeMap::new();
+        for item in self.items.values() {
+            let queue = &item.entry.queue;
+            let fresh = || QueueTotals { queue: queue.clone(), counts: Counts::default(), oldest: None };
+            let totals = all.entry(queue).or_insert_with(fresh);
+            totals.counts = totals.counts + self.count_of(item);
+            if matches!(item.place, Place::Deferred { .. } | Place::Held { .. }) {
+                let accepted = Timestamp(item.entry.id.message.time_ms());
+                totals.oldest = Some(totals.oldest.map_or(accepted, |oldest| oldest.min(accepted)));
+            }
         }
+        all.into_values().collect()
+    }
+
+    /// One entry, counted.
+    fn count_of(&self, item: &Item) -> Counts {
+        let mut counts = Counts::default();
+        *match self.standing(item) {
+            Standing::Incoming => &mut counts.incoming,
+            Standing::Due => &mut counts.due,
+            Standing::Deferred => &mut counts.deferred,
+            Standing::Held => &mut counts.held,
+            Standing::Active => &mut counts.active,
+        } = 1;
         counts
     }
 

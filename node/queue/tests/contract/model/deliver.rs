@@ -92,7 +92,7 @@ impl State {
             Remainder::Split(parts) => {
                 let whole = item.clone();
                 for part in parts {
-                    let mode = self.newer_mode(&part.queue, part.mode);
+                    let mode = self.mode_of(&part.queue, part.mode);
                     let place = Place::Due { since: now };
                     let part = self.insert_entry(id.message, part.clone(), whole.received_at, place);
                     if let Some(reason) = mode.hold {

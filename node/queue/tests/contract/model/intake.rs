@@ -66,7 +66,7 @@ impl State {
             Place::Held { .. } => self.freed(item).is_some(),
             Place::Incoming(_) | Place::Active { .. } => false,
         };
-        let held = self.newer_mode(&entry.queue, entry.mode).hold.is_some();
+        let held = self.mode_of(&entry.queue, entry.mode).hold.is_some();
         let backed_off = self.lanes.get(&lane).is_some_and(|state| state.back_off.is_some());
         let waiting = self.items.values().any(|item| item.entry.lane() == lane && due(item));
         !held && !backed_off && !waiting
@@ -148,7 +148,7 @@ impl State {
         let total: u64 = of_it.clone().map(|(_, item)| item.entry.recipients.len() as u64).sum();
         let incoming: Vec<_> = of_it
             .filter_map(|(entry, item)| match item.place {
-                Place::Incoming(mode) => Some((*entry, self.newer_mode(&item.entry.queue, mode))),
+                Place::Incoming(mode) => Some((*entry, self.mode_of(&item.entry.queue, mode))),
                 _ => None,
             })
             .collect();

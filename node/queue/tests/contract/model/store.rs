@@ -8,8 +8,8 @@ use posthouse_model::{EntryId, Incarnation, MessageId, QueueName, ShardId, Times
 use posthouse_queue::{
     Accounting, Act, Acted, Claim, ClaimId, Content, Counts, Enqueued, EntrySummary, FactKind, Finding,
     HEARTBEAT_LIFE_MS, HoldReason, Job, JobRun, LeaseRequest, LeaseToken, Leased, LeasedJob, ListFilter,
-    ListPage, NewMessage, ORPHAN_CHUNK_LIFE_MS, Pulse, QueueMode, Reaped, Release, Settled, Settlement,
-    Store, StoreError, Withdrawn,
+    ListPage, NewMessage, ORPHAN_CHUNK_LIFE_MS, Pulse, Reaped, Release, Settled, Settlement, Store,
+    StoreError, TotalsPage, Withdrawn,
 };
 use tokio::sync::watch;
 
@@ -153,15 +153,18 @@ impl Store for Model {
         settled
     }
 
-    async fn set_queue_modes(&self, modes: &[(QueueName, QueueMode)]) -> Result<(), StoreError> {
-        let mut state = self.state();
-        for (queue, mode) in modes {
-            let stored = state.modes.entry(queue.clone()).or_default();
-            if mode.generation > stored.generation {
-                *stored = *mode;
-            }
+    async fn set_queue_modes(
+        &self,
+        generation: u64,
+        modes: &[(QueueName, Option<HoldReason>)],
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        if modes.len() > 1_000 {
+            return Err(StoreError::Refused("too many modes".into()));
         }
-        Ok(())
+        let before = self.state().set_modes(generation, modes, now);
+        self.wake();
+        Ok(before)
     }
 
     async fn release(&self, release: &Release) -> Result<u64, StoreError> {
@@ -205,6 +208,13 @@ impl Store for Model {
 
     async fn counts(&self, queue: Option<&QueueName>) -> Result<Counts, StoreError> {
         Ok(self.state().counts(queue))
+    }
+
+    async fn queue_totals(&self, from: u64, max: u32) -> Result<TotalsPage, StoreError> {
+        let all = self.state().totals();
+        let (from, max) = (usize::try_from(from).unwrap(), max.max(1) as usize);
+        let next = (from + max < all.len()).then_some((from + max) as u64);
+        Ok(TotalsPage { queues: all.into_iter().skip(from).take(max).collect(), next })
     }
 
     async fn held(&self, queue: &QueueName, reason: HoldReason) -> Result<u64, StoreError> {

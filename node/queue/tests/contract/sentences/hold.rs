@@ -92,8 +92,6 @@ async fn a_new_mode_holds_no_older_mail(w: &mut World) {
     assert_eq!(w.state(entry).await, State::Due);
     let later = w.due("north", "hop").await;
     assert_eq!(w.state(later).await, State::Held);
-    w.mode("north", None).await;
-    assert_eq!(w.state(later).await, State::Held, "a mode releases nothing");
 }
 
 async fn a_queue_is_held_by_hand_and_only_its_due_and_deferred_mail(w: &mut World) {

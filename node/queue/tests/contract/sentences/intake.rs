@@ -2,12 +2,12 @@
 
 use posthouse_model::{MessageId, ShardId};
 use posthouse_queue::{
-    Accounting, Counts, HoldReason, MAX_ENTRIES, NewMessage, Origin, QueueMode, State, StoreError,
-    TOMBSTONE_LIFE_MS, Withdrawn,
+    Accounting, Counts, HoldReason, MAX_ENTRIES, NewMessage, Origin, State, StoreError, TOMBSTONE_LIFE_MS,
+    Withdrawn,
 };
 
 use super::{Sentence, sentence};
-use crate::contract::world::{World, new_entry, queue_name, recipient};
+use crate::contract::world::{World, new_entry, recipient};
 
 pub(super) fn sentences() -> Vec<Sentence> {
     vec![
@@ -28,9 +28,7 @@ pub(super) fn sentences() -> Vec<Sentence> {
         sentence(an_activated_message_is_not_withdrawn),
         sentence(a_message_that_has_been_settled_in_part_is_not_withdrawn),
         sentence(activation_after_a_withdrawal_does_nothing),
-        sentence(the_newer_of_the_messages_mode_and_the_stored_one_decides),
         sentence(the_mode_at_activation_decides_not_that_at_enqueue),
-        sentence(an_older_mode_does_not_replace_a_newer_one),
         sentence(someone_without_a_heartbeat_does_not_enqueue),
         sentence(a_message_of_an_unknown_shard_is_refused),
     ]
@@ -216,27 +214,6 @@ async fn activation_after_a_withdrawal_does_nothing(w: &mut World) {
     assert_eq!(w.store.accounting().await.unwrap(), Accounting::default());
 }
 
-async fn the_newer_of_the_messages_mode_and_the_stored_one_decides(w: &mut World) {
-    let online = QueueMode { hold: None, generation: 5 };
-    let held = QueueMode { hold: Some(HoldReason::OnRequest), generation: 5 };
-    let older = |mode: QueueMode| QueueMode { generation: 4, ..mode };
-    let cases = [
-        ("newer-own", older(online), held, State::Held),
-        ("older-own", held, older(online), State::Held),
-        ("newer-online", older(held), online, State::Due),
-        ("older-held", online, older(held), State::Due),
-    ];
-    for (queue, stored, own, expected) in cases {
-        w.store.set_queue_modes(&[(queue_name(queue), stored)]).await.unwrap();
-        let mut letter = w.letter(queue, "hop");
-        letter.entries[0].mode = own;
-        let entry = w.post(&letter).await;
-        let summary = w.summary(entry).await;
-        assert_eq!(summary.state, expected, "{queue}");
-        assert_eq!(summary.hold.is_some(), expected == State::Held, "{queue}");
-    }
-}
-
 async fn the_mode_at_activation_decides_not_that_at_enqueue(w: &mut World) {
     let letter = w.letter("north", "hop");
     let id = w.enqueue(&letter).await;
@@ -244,17 +221,6 @@ async fn the_mode_at_activation_decides_not_that_at_enqueue(w: &mut World) {
     w.store.activate(&[id], w.now).await.unwrap();
     let summary = w.summary(id.entry(0)).await;
     assert_eq!((summary.state, summary.hold), (State::Held, Some(HoldReason::Scheduled)));
-}
-
-async fn an_older_mode_does_not_replace_a_newer_one(w: &mut World) {
-    let newer = QueueMode { hold: Some(HoldReason::OnRequest), generation: 9 };
-    let older = QueueMode { hold: None, generation: 8 };
-    let same = QueueMode { hold: None, generation: 9 };
-    for mode in [newer, older, same] {
-        w.store.set_queue_modes(&[(queue_name("north"), mode)]).await.unwrap();
-    }
-    let entry = w.due("north", "hop").await;
-    assert_eq!(w.state(entry).await, State::Held);
 }
 
 async fn someone_without_a_heartbeat_does_not_enqueue(w: &mut World) {
