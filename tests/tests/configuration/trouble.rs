@@ -4,7 +4,7 @@ use std::fs;
 use std::sync::Arc;
 
 use posthouse_channel::{Channel, KeyFolder, Lease, Moved, RedisChannel, read_once};
-use posthouse_config::{Epoch, Publication, Snapshot};
+use posthouse_config::{Epoch, Publication, SCHEMA_MAX, Snapshot};
 use posthouse_tests::binaries::product;
 use posthouse_tests::gateway::{Gateway, Options};
 use posthouse_tests::manifests::Manifests;
@@ -115,7 +115,7 @@ fn what_a_node_cannot_read_it_refuses_and_the_operator_gets_over_it() {
     runtime.block_on(async {
         let posthouse_channel::Look::New(held) = read_once(&channel, &keys).await.unwrap() else { panic!() };
         // As an operator of the next version would write it.
-        let newer = Arc::new(Snapshot { schema: 4, ..Snapshot::clone(&held.snapshot) });
+        let newer = Arc::new(Snapshot { schema: SCHEMA_MAX + 1, ..Snapshot::clone(&held.snapshot) });
         let epoch = Epoch { transitions: 0, sequence: held.pointer.epoch.sequence + 1 };
         let publication = Publication::new(&newer, epoch, &keys.read().unwrap()[0], None).unwrap();
         // By the same operator: another one would be refused.
@@ -125,7 +125,10 @@ fn what_a_node_cannot_read_it_refuses_and_the_operator_gets_over_it() {
     });
     until_logged(
         &mut gateway,
-        "the node refuses the snapshot and goes on with the one before: the snapshot has schema version 4",
+        &format!(
+            "the node refuses the snapshot and goes on with the one before: the snapshot has schema version {}",
+            SCHEMA_MAX + 1
+        ),
     );
     let nodes = gateway.run().unwrap().nodes;
     assert_eq!(nodes.iter().map(|node| rcpt(node, "alice@a.test")).collect::<Vec<_>>(), [250; 3]);
