@@ -25,5 +25,5 @@ pub mod refused_logins;
 pub mod run;
 pub mod stores;
 pub mod tls;
-pub mod wire;
 pub mod totals;
+pub mod wire;

@@ -139,7 +139,7 @@ async fn an_attempt_of_late_mail_that_fails_warns_as_well() {
     let leased = bench.lease().await.remove(0);
     let found = vec![Found::Transient(own_words(bench.now(), EnhancedStatus::transient(4, 1), "away", ""))];
     let conclusion = conclude(&bench.node, &bench.policy, bench.of(&leased), found, LaneSignal::None).await;
-    assert!(conclusion.settlement.delay_warned && conclusion.next_attempt.is_some());
+    assert!(conclusion.settlement.delay_warned && conclusion.stays);
     bench.settle(&conclusion.settlement).await;
     let (reports, rest) = report_and_rest(bench.lease().await);
     assert_eq!((reports.len(), rest.len()), (1, 0), "the report is due, the rest waits for its next attempt");

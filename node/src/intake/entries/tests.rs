@@ -1,6 +1,6 @@
 //! What a name leads to, and when it is looked at.
 
-use posthouse_config::{Gateway, Hold, Queue, ResourceName, Snapshot};
+use posthouse_config::{Gateway, Hold, Queue, ResourceName, Snapshot, SnapshotHash};
 use posthouse_model::{HostPort, NextHop, QueueName, Route, Transport};
 use posthouse_routing::{QueueMode as Mode, Reason};
 
@@ -14,7 +14,7 @@ pub(crate) fn policy(queue: &str) -> Policy {
     let mut snapshot = Snapshot::new(Gateway::new(origin, "mail.example.com".parse().unwrap()));
     let name = QueueName::new(queue).unwrap();
     snapshot.queues = [Queue { name, hold: Some(Hold::OnRequest), hold_expires_after: None }].into();
-    Policy::of(snapshot)
+    Policy::of(Arc::new(snapshot), SnapshotHash::of(b"test"), None).unwrap()
 }
 
 /// A name that leads to these addresses, in the queue of their domain.
