@@ -63,6 +63,8 @@ pub(super) fn run(stream: TcpStream, serving: &Serving, has_place: bool, number:
         }
         if session.starts_tls {
             let Tls::StartTls(config) = &serving.manner.tls else {
+                // Once the client has begun: otherwise it would be an answer in clear.
+                session.stream.fill_buf()?;
                 return session.stream.get_mut().write_all(b"this is not TLS at all\r\n");
             };
             session = session.secured(config)?;
