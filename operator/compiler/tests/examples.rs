@@ -63,3 +63,12 @@ fn the_quickstart_compiles_without_a_word() {
     assert_eq!((snapshot.domains.len(), snapshot.rules.len()), (2, 1));
     assert_eq!(snapshot.gateway.listeners[0].bind_port, 10_025);
 }
+
+#[test]
+fn the_recipes_for_providers_compile_without_a_word() {
+    let compilation = compiled("providers");
+    assert_eq!(compilation.verdicts, []);
+    let snapshot = &compilation.snapshots[&ObjectKey::new("mail", "office")];
+    assert_eq!(snapshot.rules.len(), 3);
+    assert!(snapshot.rules.iter().all(|rule| rule.credentials.is_some() && rule.tls.verified));
+}
