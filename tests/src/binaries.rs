@@ -50,6 +50,15 @@ pub fn valkey_server() -> Result<PathBuf> {
     Ok(cached)
 }
 
+/// A program of a Debian package that `.ci/setup` only unpacks, because it conflicts with another one: `("opensmtpd", "usr/sbin/smtpd")`.
+pub fn unpacked(package: &str, program: &str) -> Result<PathBuf> {
+    let path = cache_folder()?.join("posthouse/debian").join(package).join(program);
+    if !is_program(&path) {
+        bail!("{package} is not unpacked: run `.ci/setup`");
+    }
+    Ok(path)
+}
+
 /// `etcd`, `kube-apiserver` or `kubectl`, as `tests/cluster/build.sh` (and so `.ci/setup`) builds them.
 pub fn cluster(name: &str) -> Result<PathBuf> {
     let script = workspace().join("tests/cluster/build.sh");

@@ -128,6 +128,19 @@ impl Gateway {
         self.run()?.listener("Smtp")
     }
 
+    /// The address of the listener of this name.
+    pub fn listener(&self, name: &str) -> Result<std::net::SocketAddr> {
+        self.run()?.named(name)
+    }
+
+    /// Waits until the log of the operator and its nodes has a line with all of these.
+    pub fn until_logged(&mut self, parts: &[&str]) -> Result<String> {
+        let has_all = |line: &&str| parts.iter().all(|part| line.contains(part));
+        let log = || Ok(self.operator.log()?.lines().find(has_all).map(str::to_owned));
+        wait::until(&format!("a line of the log with {parts:?}"), wait::SOON, log)
+            .with_context(|| self.operator.log_tail())
+    }
+
     /// What the queue holds, by the queue command. Works while nodes run and while none does.
     pub fn counts(&self) -> Result<Counts> {
         let state = self.state();

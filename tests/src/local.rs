@@ -53,6 +53,13 @@ impl LocalRun {
         let found = listeners.find(|listener| listener.protocol == protocol);
         Ok(found.with_context(|| format!("no {protocol} listener"))?.address)
     }
+
+    /// The address of the listener of this name.
+    pub fn named(&self, name: &str) -> Result<SocketAddr> {
+        let mut listeners = self.nodes.iter().flat_map(|node| &node.listeners);
+        let found = listeners.find(|listener| listener.name == name);
+        Ok(found.with_context(|| format!("no listener {name}"))?.address)
+    }
 }
 
 #[cfg(test)]
@@ -66,5 +73,6 @@ mod tests {
         let run: LocalRun = serde_json::from_str(text).unwrap();
         assert_eq!(run.listener("Smtp").unwrap().port(), 10025);
         assert!(run.listener("Pop3").is_err());
+        assert_eq!(run.named("smtp").unwrap().port(), 10025);
     }
 }

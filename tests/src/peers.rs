@@ -1,15 +1,22 @@
-//! Other people's programs: swaks, smtp-source and smtp-sink, Postfix, and BIND, whom mail asks its way. They prove what our own client and
-//! sink cannot: that the product speaks with what is out there.
+//! Other people's programs: mail clients and servers, load balancers, BIND, whom mail asks its way, and what looks for weaknesses. They prove
+//! what our own client and sink cannot: that the product speaks with what is out there.
 
+pub mod aiosmtpd;
+pub mod exim;
+pub mod haproxy;
 pub mod named;
+pub mod nginx;
+pub mod opensmtpd;
+pub mod openssl;
 pub mod postfix;
 
+use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 
 use crate::binaries;
 use crate::process::{Child, free_address};
@@ -22,6 +29,37 @@ pub fn swaks(server: SocketAddr, arguments: &[&str]) -> Result<Output> {
     // Otherwise it asks for the name of this machine, which may have none.
     command.args(["--helo", "swaks.test"]).args(arguments);
     Ok(command.output()?)
+}
+
+/// Sends a message with msmtp and more arguments, such as `--tls=on`; its status says whether it was taken.
+pub fn msmtp(server: SocketAddr, from: &str, to: &str, content: &[u8], arguments: &[&str]) -> Result<Output> {
+    let mut command = Command::new(binaries::system("msmtp", "msmtp")?);
+    // No file of this machine, and a name for EHLO that does not ask for one.
+    command.args(["--file=/dev/null", "--domain=msmtp.test", "--timeout=30"]);
+    command.arg(format!("--host={}", server.ip())).arg(format!("--port={}", server.port()));
+    command.arg(format!("--from={from}")).args(arguments).args(["--", to]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
+    child.stdin.take().context("it has an input")?.write_all(content)?;
+    Ok(child.wait_with_output()?)
+}
+
+/// The users of this machine: user and group id.
+fn user(name: &str) -> Result<(u32, u32)> {
+    let users = std::fs::read_to_string("/etc/passwd")?;
+    let line = users.lines().find(|line| line.split(':').next() == Some(name));
+    let mut fields =
+        line.with_context(|| format!("there is no user {name}: run `.ci/setup`"))?.split(':').skip(2);
+    let mut number = || fields.next().and_then(|field| field.parse().ok()).context("a user has ids");
+    Ok((number()?, number()?))
+}
+
+/// The files in the `new` folder of a maildir.
+fn maildir(folder: &Path) -> Result<Vec<Vec<u8>>> {
+    let new = folder.join("new");
+    if !new.exists() {
+        return Ok(Vec::new());
+    }
+    std::fs::read_dir(new)?.map(|entry| Ok(std::fs::read(entry?.path())?)).collect()
 }
 
 /// A load for `smtp-source`.

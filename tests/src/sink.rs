@@ -3,9 +3,12 @@
 //! It is not the product's receiver and shares no code with it. It accepts everything, unless its [`Policy`] says otherwise; a thread per
 //! session, blocking I/O.
 
+mod authentication;
+mod manner;
 mod session;
 
-use std::io::Error;
+use std::hash::{BuildHasher as _, RandomState};
+use std::io::{Error, ErrorKind};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -13,7 +16,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
+
+pub use manner::{Authentication, Manner, Mechanism, Tls};
+
+/// Loopback addresses that are tried, at random.
+const ADDRESSES: usize = 10;
 
 /// What it speaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,10 +90,32 @@ pub fn accept_all() -> Policy {
     Arc::new(|_| None)
 }
 
+/// A line that a client sent, but no content.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Command {
+    /// Which session it was, from 1.
+    pub session: usize,
+    /// Whether it came encrypted.
+    pub encrypted: bool,
+    /// Without its CRLF; an answer within an authentication exchange is one too.
+    pub line: String,
+}
+
+/// What the sessions of a sink share.
+struct Serving {
+    protocol: Protocol,
+    manner: Manner,
+    letters: Sender<Letter>,
+    commands: Arc<Mutex<Vec<Command>>>,
+    sessions: Arc<AtomicUsize>,
+    ending: Arc<AtomicBool>,
+}
+
 /// A running sink.
 #[derive(Debug)]
 pub struct Sink {
     address: SocketAddr,
+    commands: Arc<Mutex<Vec<Command>>>,
     letters: Mutex<Receiver<Letter>>,
     sessions: Arc<AtomicUsize>,
     ending: Arc<AtomicBool>,
@@ -100,29 +130,52 @@ impl Sink {
 
     /// An SMTP sink that takes everything, over so many connections at one time; to more it says 421.
     pub fn with_places(places: usize) -> Result<Self> {
+        Self::serve(Manner { places, ..Manner::open() })
+    }
+
+    /// An SMTP sink that serves in this manner.
+    pub fn serve(manner: Manner) -> Result<Self> {
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        Self::listen_with(Protocol::Smtp, address, accept_all(), places).context("a loopback port for a sink")
+        Self::serve_at(Protocol::Smtp, address, manner).context("a loopback port for a sink")
+    }
+
+    /// An SMTP sink on port 25 of a loopback address that it has to itself: what is found by MX is spoken to on that port. Wants to be root.
+    pub fn exchanger(manner: &Manner) -> Result<Self> {
+        for _ in 0..ADDRESSES {
+            let [a, b, c, ..] = RandomState::new().hash_one(()).to_ne_bytes();
+            // Not 127.0.0.0/16, where others are.
+            let address = SocketAddr::from(([127, a | 1, b, c | 1], 25));
+            match Self::serve_at(Protocol::Smtp, address, manner.clone()) {
+                Ok(sink) => return Ok(sink),
+                Err(error) if error.kind() == ErrorKind::AddrInUse => {}
+                Err(error) => return Err(error).with_context(|| format!("listening on {address}")),
+            }
+        }
+        bail!("no loopback address of {ADDRESSES} was free")
     }
 
     /// Listens on `address`.
     pub fn listen(protocol: Protocol, address: SocketAddr, policy: Policy) -> Result<Self, Error> {
-        Self::listen_with(protocol, address, policy, usize::MAX)
+        Self::serve_at(protocol, address, Manner::open().policy(policy))
     }
 
-    fn listen_with(
-        protocol: Protocol,
-        address: SocketAddr,
-        policy: Policy,
-        places: usize,
-    ) -> Result<Self, Error> {
+    /// Listens on `address` and serves in this manner.
+    pub fn serve_at(protocol: Protocol, address: SocketAddr, manner: Manner) -> Result<Self, Error> {
         let listener = TcpListener::bind(address)?;
         let address = listener.local_addr()?;
         let (sender, letters) = mpsc::channel();
-        let sessions = Arc::new(AtomicUsize::new(0));
-        let ending = Arc::new(AtomicBool::new(false));
-        let (counter, end) = (Arc::clone(&sessions), Arc::clone(&ending));
-        thread::spawn(move || accept(&listener, protocol, &policy, places, &sender, &counter, &end));
-        Ok(Self { address, letters: Mutex::new(letters), sessions, ending })
+        let serving = Serving {
+            protocol,
+            manner,
+            letters: sender,
+            commands: Arc::default(),
+            sessions: Arc::default(),
+            ending: Arc::default(),
+        };
+        let (commands, sessions) = (Arc::clone(&serving.commands), Arc::clone(&serving.sessions));
+        let ending = Arc::clone(&serving.ending);
+        thread::spawn(move || accept(&listener, &Arc::new(serving)));
+        Ok(Self { address, commands, letters: Mutex::new(letters), sessions, ending })
     }
 
     /// Where it listens.
@@ -135,6 +188,18 @@ impl Sink {
     #[must_use]
     pub fn sessions(&self) -> usize {
         self.sessions.load(Ordering::Relaxed)
+    }
+
+    /// What clients have said so far.
+    #[must_use]
+    pub fn commands(&self) -> Vec<Command> {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The first command so far that begins so.
+    #[must_use]
+    pub fn command(&self, begin: &str) -> Option<Command> {
+        self.commands().into_iter().find(|command| command.line.starts_with(begin))
     }
 
     /// The next letter, if one comes within `bound`.
@@ -158,30 +223,19 @@ impl Drop for Sink {
     }
 }
 
-fn accept(
-    listener: &TcpListener,
-    protocol: Protocol,
-    policy: &Policy,
-    places: usize,
-    letters: &Sender<Letter>,
-    sessions: &AtomicUsize,
-    ending: &AtomicBool,
-) {
-    let full: Policy =
-        Arc::new(|moment| matches!(moment, Moment::Connect).then(|| "421 4.3.2 too many".to_owned()));
+fn accept(listener: &TcpListener, serving: &Arc<Serving>) {
     let open = Arc::new(AtomicUsize::new(0));
     for stream in listener.incoming() {
-        if ending.load(Ordering::Acquire) {
+        if serving.ending.load(Ordering::Acquire) {
             return;
         }
         let Ok(stream) = stream else { continue };
-        sessions.fetch_add(1, Ordering::Relaxed);
-        let has_place = open.fetch_add(1, Ordering::AcqRel) < places;
-        let (policy, letters) = (Arc::clone(if has_place { policy } else { &full }), letters.clone());
-        let open = Arc::clone(&open);
+        let number = serving.sessions.fetch_add(1, Ordering::Relaxed) + 1;
+        let has_place = open.fetch_add(1, Ordering::AcqRel) < serving.manner.places;
+        let (serving, open) = (Arc::clone(serving), Arc::clone(&open));
         thread::spawn(move || {
             // A session that breaks off leaves nothing behind: its sender tries again, or the test says what is missing.
-            let _ = session::run(protocol, stream, &policy, &letters);
+            let _ = session::run(stream, &serving, has_place, number);
             open.fetch_sub(1, Ordering::AcqRel);
         });
     }
@@ -189,9 +243,14 @@ fn accept(
 
 #[cfg(test)]
 mod tests {
+    use base64::Engine as _;
+    use base64::engine::general_purpose::STANDARD;
+
     use super::*;
+    use crate::pki::Authority;
     use crate::smtp::Client;
     use crate::wait::SOON;
+    use crate::wire::Trust;
 
     #[test]
     fn a_letter_arrives_as_it_was_sent() {
@@ -241,5 +300,45 @@ mod tests {
         client.raw(b"\r\nhi\r\n.\r\nQUIT\r\n").unwrap();
         assert_eq!((client.reply().unwrap().code, client.reply().unwrap().code), (250, 221));
         assert_eq!(sink.letter(SOON).unwrap().to, ["b@dst.test"]);
+    }
+
+    #[test]
+    fn a_sink_encrypts_and_lets_in_whom_it_knows() {
+        let authority = Authority::new().unwrap();
+        let identity = authority.issue(&["sink.test"]).unwrap();
+        let trust = Trust::Root(authority.root().unwrap());
+        let manner = Manner::open().tls(Tls::StartTls(identity.server().unwrap()));
+        let sink = Sink::serve(manner.only_for("u", "p", &Mechanism::ALL)).unwrap();
+        // RFC 2195 §2 for this challenge and password, computed by `openssl dgst -md5 -hmac p`.
+        let digest = STANDARD.encode("u a22cf4e42b083dc3fa36cc769d3546f6");
+        for answers in [
+            vec!["AUTH PLAIN AHUAcA=="],
+            vec!["AUTH PLAIN", "AHUAcA=="],
+            vec!["AUTH LOGIN", "dQ==", "cA=="],
+            vec!["AUTH CRAM-MD5", &digest],
+        ] {
+            let mut client = Client::hello(sink.address()).unwrap();
+            client.start_tls("sink.test", &trust).unwrap();
+            client.command("EHLO client.test").unwrap();
+            assert_eq!(client.command("MAIL FROM:<>").unwrap().code, 530);
+            let codes: Vec<u16> = answers.iter().map(|answer| client.command(answer).unwrap().code).collect();
+            assert_eq!(codes.last(), Some(&235), "{answers:?}: {codes:?}");
+            assert_eq!(client.send("", &["b@dst.test"], b"\r\nhi\r\n").unwrap().code, 250);
+        }
+        let mut client = Client::hello(sink.address()).unwrap();
+        assert_eq!(client.command("AUTH PLAIN AHUAeA==").unwrap().code, 535);
+        assert!(!sink.command("AUTH PLAIN AHUAeA==").unwrap().encrypted);
+        assert!(sink.command("AUTH PLAIN AHUAcA==").unwrap().encrypted);
+    }
+
+    #[test]
+    fn chunks_are_taken_as_they_are() {
+        let sink = Sink::serve(Manner::open().keywords(&["CHUNKING", "BINARYMIME"])).unwrap();
+        let mut client = Client::hello(sink.address()).unwrap();
+        let content = b"Subject: x\r\n\r\n.\r\n\x00\n\r end";
+        let reply =
+            client.send_chunks("<a@src.test> BODY=BINARYMIME", &["<b@dst.test>"], content, 7).unwrap();
+        assert_eq!(reply.code, 250);
+        assert_eq!(sink.letter(SOON).unwrap().content, content);
     }
 }

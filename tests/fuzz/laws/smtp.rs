@@ -149,8 +149,7 @@ fn call(octets: &[u8], piece: usize, flags: u8) -> Result<(), String> {
                     match event {
                         client::Event::Ready if begun < 3 => {
                             begun += 1;
-                            let recipients =
-                                ["a@b.example", "c@d.example"].map(|text| text.parse::<Mailbox>());
+                            let recipients = ["a@b.example", "c@d.example"].map(str::parse::<Mailbox>);
                             let recipients: Result<Vec<Recipient>, _> =
                                 recipients.into_iter().map(|to| to.map(Recipient::from)).collect();
                             let recipients = recipients.map_err(|error| error.to_string())?;
