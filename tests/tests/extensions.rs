@@ -142,6 +142,23 @@ const UTF8: &str = "From: <jörg@src.test>\r\nTo: <почта@dst.test>\r\nDate:
                     Subject: žluťoučký kůň\r\n\r\nhi\r\n";
 
 #[test]
+fn addresses_beyond_ascii_come_through_postfix_and_the_gateway() {
+    let mut house = House::start(&ALL);
+    let postfix = Postfix::origin_with(house.gateway.smtp().unwrap(), "smtputf8_enable = yes\n").unwrap();
+    let mut client = Client::hello(postfix.address()).unwrap();
+    let sent =
+        client.send_with(&format!("<{FROM}> SMTPUTF8"), &[format!("<{TO}>")], UTF8.as_bytes()).unwrap();
+    assert_eq!(sent.code, 250, "{sent}");
+    let letter = house.letter();
+    assert_eq!((letter.from.as_str(), letter.to), (FROM, vec![TO.to_owned()]));
+    assert!(letter.content.ends_with(UTF8.as_bytes()));
+    let received = String::from_utf8_lossy(&letter.content).into_owned();
+    // RFC 6531 §4.3.
+    assert!(received.contains(" with UTF8SMTP "), "{received}");
+    assert!(house.has_said("MAIL ").contains(" SMTPUTF8"));
+}
+
+#[test]
 fn addresses_beyond_ascii_arrive_at_exim() {
     let mut exim = Exim::start("").unwrap();
     let home = Sink::start(Protocol::Smtp, accept_all()).unwrap();

@@ -115,7 +115,7 @@ fn implicit_tls_begins_before_the_greeting() {
     assert_eq!(client.greeting.code, 220);
     assert!(!has_starttls(&mut client));
     send(&mut client);
-    house.letter();
+    assert!(is_traced_as_encrypted(&house.letter()));
 }
 
 #[test]
@@ -292,17 +292,19 @@ fn swaks_msmtp_openssl_and_postfix_speak_tls_with_it() {
     let house = House::start();
     let root = house.authority.root_file().to_string_lossy().into_owned();
     let envelope = ["--from", "a@src.test", "--to", "b@dst.test", "--tls-verify", "--tls-ca-path", &root];
-    for (listener, how) in [("smtp", "--tls"), ("submission", "--tls")] {
+    for (listener, how) in [("smtp", "--tls"), ("submission", "--tls"), ("smtps", "--tlsc")] {
         let output = swaks(house.address(listener), &[&envelope, [how].as_slice()].concat()).unwrap();
         assert!(output.status.success(), "{}", said(&output));
         assert!(is_traced_as_encrypted(&house.letter()));
     }
-    let trust = format!("--tls-trust-file={root}");
-    let arguments = ["--tls=on", "--tls-starttls=on", &trust];
-    let content = b"Subject: x\n\nhi\n";
-    let output = msmtp(house.address("smtp"), "a@src.test", "b@dst.test", content, &arguments).unwrap();
-    assert!(output.status.success(), "{}", said(&output));
-    assert!(is_traced_as_encrypted(&house.letter()));
+    for (listener, how) in [("smtp", "--tls-starttls=on"), ("smtps", "--tls-starttls=off")] {
+        let trust = format!("--tls-trust-file={root}");
+        let arguments = ["--tls=on", how, &trust];
+        let content = b"Subject: x\n\nhi\n";
+        let output = msmtp(house.address(listener), "a@src.test", "b@dst.test", content, &arguments).unwrap();
+        assert!(output.status.success(), "{}", said(&output));
+        assert!(is_traced_as_encrypted(&house.letter()));
+    }
     let verified = ["-starttls", "smtp", "-servername", "other.test", "-verify_hostname", "other.test"];
     let strict = ["-verify_return_error", "-CAfile", &root];
     let output = s_client(house.address("smtp"), &[&verified, strict.as_slice()].concat(), "QUIT\n").unwrap();
@@ -311,11 +313,14 @@ fn swaks_msmtp_openssl_and_postfix_speak_tls_with_it() {
     let secure = format!(
         "smtp_tls_security_level = secure\nsmtp_tls_secure_cert_match = gateway.test\nsmtp_tls_CAfile = {root}\n"
     );
-    let postfix = Postfix::origin_with(house.address("smtp"), &secure).unwrap();
-    send(&mut Client::hello(postfix.address()).unwrap());
-    let letter = house.sink.letter(SOON).unwrap_or_else(|error| panic!("{error:#}\n{}", postfix.log()));
-    assert!(is_traced_as_encrypted(&letter));
-    assert!(postfix.log().contains("Verified TLS connection"), "{}", postfix.log());
+    for (listener, wrapped) in [("smtp", ""), ("smtps", "smtp_tls_wrappermode = yes\n")] {
+        let settings = format!("{secure}{wrapped}");
+        let postfix = Postfix::origin_with(house.address(listener), &settings).unwrap();
+        send(&mut Client::hello(postfix.address()).unwrap());
+        let letter = house.sink.letter(SOON).unwrap_or_else(|error| panic!("{error:#}\n{}", postfix.log()));
+        assert!(is_traced_as_encrypted(&letter));
+        assert!(postfix.log().contains("Verified TLS connection"), "{}", postfix.log());
+    }
 }
 
 fn said(output: &Output) -> String {

@@ -269,7 +269,8 @@ impl FromStr for OriginalRecipient {
             decode_utf8_xtext(address).is_some_and(|address| !address.is_empty())
         } else {
             decode_xtext(address)
-                .is_some_and(|address| !address.is_empty() && address.bytes().all(is_printable))
+                // Postfix says an address beyond ASCII as the xtext of its UTF-8, which RFC 6533 §3 did not mean: it is understood all the same.
+                .is_some_and(|address| !address.is_empty() && !address.chars().any(char::is_control))
         };
         if text.len() <= ORCPT_LENGTH && is_atom && is_address {
             Ok(Self(text.into()))
@@ -415,6 +416,7 @@ mod tests {
             ("X400;/G+3Da/", "X400", "/G=a/"),
             ("utf-8;j\\x{F6}rg@example.com", "utf-8", "jörg@example.com"),
             ("UTF-8;jörg@example.com", "UTF-8", "jörg@example.com"),
+            ("rfc822;j+C3+B6rg@example.com", "rfc822", "jörg@example.com"),
         ] {
             let parsed: OriginalRecipient = text.parse().unwrap();
             assert_eq!((parsed.address_type(), parsed.address().as_str()), (kind, address));

@@ -105,6 +105,7 @@ impl Connection {
                 None => return Ok("tls"),
             };
         }
+        let peer = Peer { encrypted: wire.is_encrypted(), ..peer };
         let mut session = server::Session::new(self.settings(policy.as_deref(), wire.is_encrypted()));
         drop(policy);
         let mut talk = Talk {

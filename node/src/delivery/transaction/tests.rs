@@ -1,3 +1,5 @@
+//! What a stored message asks of a next hop.
+
 use posthouse_model::{Mailbox, NextHop, QueueName, Route, Timestamp, Transport};
 use posthouse_queue::Origin;
 
