@@ -97,8 +97,8 @@ fn original_recipient(orcpt: &str, utf8: bool) -> String {
     let Ok(original) = orcpt.parse::<OriginalRecipient>() else { return orcpt.replacen(';', "; ", 1) };
     let (kind, address) = (original.address_type(), original.address());
     // RFC 6533 §3: in ASCII the characters beyond it are escaped; in UTF-8 nothing is.
-    if kind.eq_ignore_ascii_case("utf-8") && !utf8 {
-        return format!("{kind}; {}", escaped(&address));
+    if !utf8 && (kind.eq_ignore_ascii_case("utf-8") || !address.is_ascii()) {
+        return format!("utf-8; {}", escaped(&address));
     }
     format!("{kind}; {address}")
 }
