@@ -13,7 +13,7 @@ use posthouse_model::{NextHop, Timestamp};
 use posthouse_queue::{LaneId, Leased};
 use tokio::sync::{Mutex as Turns, MutexGuard as Turn, Notify};
 
-use super::{conclude::Lease, unreachable::Unreachable};
+use super::{conclude::Lease, means::Means, unreachable::Unreachable};
 use crate::presence::Life;
 
 /// How long a far end that refused a connection while others were open is asked for no more than those.
@@ -75,16 +75,16 @@ struct Work {
     lanes: VecDeque<LaneId>,
 }
 
-/// What is known of a next hop's login.
+/// What is known of a next hop's login, by the means that it was tried with: others may do better.
 #[derive(Default)]
 enum LoginState {
     /// Nothing: one at a time tries it.
     #[default]
     Unknown,
     /// It worked last.
-    Works,
+    Works(Means),
     /// The last try failed, and until when that is believed: each one more may be counted against the account.
-    Failed(Unreachable, Instant),
+    Failed(Means, Unreachable, Instant),
 }
 
 /// A connection that is open; it is not any more when this is dropped.
@@ -283,22 +283,26 @@ impl Hop {
 
     /// Waits for the turn to connect. Where a login is needed and did not work last, one at a time tries, and what it meets is everybody's: an account
     /// is not locked by twenty wrong logins at once.
-    pub async fn turn(&self) -> Result<Option<Turn<'_, ()>>, Unreachable> {
-        if self.next_hop.security.rule.is_none() || matches!(self.work().login, LoginState::Works) {
+    pub async fn turn(&self, means: &Means) -> Result<Option<Turn<'_, ()>>, Unreachable> {
+        let works = matches!(&self.work().login, LoginState::Works(by) if by == means);
+        if self.next_hop.security.rule.is_none() || works {
             return Ok(None);
         }
         let turn = self.turns.lock().await;
         match &self.work().login {
-            LoginState::Failed(unreachable, until) if Instant::now() < *until => Err(unreachable.clone()),
-            LoginState::Unknown | LoginState::Works | LoginState::Failed(..) => Ok(Some(turn)),
+            LoginState::Failed(by, unreachable, until) if by == means && Instant::now() < *until => {
+                Err(unreachable.clone())
+            }
+            LoginState::Unknown | LoginState::Works(_) | LoginState::Failed(..) => Ok(Some(turn)),
         }
     }
 
     /// What a try to connect led to.
-    pub fn tried(&self, unreachable: Option<&Unreachable>) {
+    pub fn tried(&self, means: &Means, unreachable: Option<&Unreachable>) {
+        let means = means.clone();
         self.work().login = match unreachable {
-            None => LoginState::Works,
-            Some(unreachable) => LoginState::Failed(unreachable.clone(), Instant::now() + CROWDED),
+            None => LoginState::Works(means),
+            Some(unreachable) => LoginState::Failed(means, unreachable.clone(), Instant::now() + CROWDED),
         };
     }
 

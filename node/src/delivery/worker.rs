@@ -14,6 +14,7 @@ use super::{
     connection::{Attempt, Connection, Trouble},
     hop::{Hop, Job},
     judge::Found,
+    means::Means,
     progress::{Next, Progress},
     settler::Unsettled,
     unreachable::{Said, Unreachable, lost},
@@ -210,7 +211,7 @@ async fn carry(
     loop {
         let open = match connection {
             Some(open) => open,
-            None => match made(node, policy, hop).await {
+            None => match made(node, policy, hop, &means).await {
                 Ok(made) => connection.insert(made),
                 Err(_) if progress.has_any() => {
                     // The next job tells what is to be told of the next hop.
@@ -253,10 +254,15 @@ async fn carry(
 }
 
 /// A new connection, counted among those of its hop.
-async fn made(node: &Node, policy: &Policy, hop: &Arc<Hop>) -> Result<Connection, Unreachable> {
-    let turn = hop.turn().await?;
+async fn made(
+    node: &Node,
+    policy: &Policy,
+    hop: &Arc<Hop>,
+    means: &Means,
+) -> Result<Connection, Unreachable> {
+    let turn = hop.turn(means).await?;
     let made = connect(node, policy, &hop.next_hop).await;
-    hop.tried(made.as_ref().err());
+    hop.tried(means, made.as_ref().err());
     drop(turn);
     made.map(|made| made.counted(hop.opened()))
 }
