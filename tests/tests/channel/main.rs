@@ -16,7 +16,7 @@ use std::{fs, sync::Arc, time::Duration};
 use posthouse_channel::{
     Applied, ChannelError, Follower, KeyFolder, Look, News, PublishError, Report, last_published,
 };
-use posthouse_config::{ChunkName, Epoch, Publication, Snapshot};
+use posthouse_config::{ChunkName, Epoch, Publication, SCHEMA_MAX, SCHEMA_MIN, Snapshot};
 use posthouse_model::Timestamp;
 use posthouse_tests::store::Flavor;
 use tokio::time::timeout;
@@ -117,13 +117,17 @@ async fn a_snapshot_of_the_next_version_is_refused_and_the_last_good_one_stays(r
     let (mut publisher, mut follower) = (road.publisher(), road.follower("edge-0"));
     let good = publish(&mut publisher, &road, &snapshot("a.example", 1)).await;
     take(&mut follower).await;
-    let newer = Arc::new(Snapshot { schema: 4, ..Snapshot::clone(&snapshot("b.example", 1)) });
+    let newer = Arc::new(Snapshot { schema: SCHEMA_MAX + 1, ..Snapshot::clone(&snapshot("b.example", 1)) });
     let epoch = Epoch { transitions: 0, sequence: good.epoch.sequence + 1 };
     let key = &road.keys().read().unwrap()[0];
     let publication = Publication::new(&newer, epoch, key, None).unwrap();
     road.channel.publish(&publication, &lease(0, "operator")).await.unwrap();
     let refused = refused(&mut follower).await;
-    assert_eq!(refused.reason, "the snapshot has schema version 4; this node reads 1 to 3: upgrade the node");
+    let next = SCHEMA_MAX + 1;
+    let reason = format!(
+        "the snapshot has schema version {next}; this node reads {SCHEMA_MIN} to {SCHEMA_MAX}: upgrade the node"
+    );
+    assert_eq!(refused.reason, reason);
     assert!(!refused.is_damaged && refused.epoch == epoch);
     assert!(matches!(follower.look().await.unwrap(), Look::Same), "it is said once");
     let [report] = road.live().await.try_into().unwrap();
@@ -138,17 +142,17 @@ async fn a_snapshot_of_the_next_version_is_refused_and_the_last_good_one_stays(r
 async fn a_node_two_versions_old_gets_what_it_reads(road: Road) {
     let mut publisher = road.publisher();
     let mut report = Report::new("uid-old".to_owned(), "old".to_owned());
-    report.schema_max = 1;
+    report.schema_max = SCHEMA_MAX - 2;
     road.channel.report(&report).await.unwrap();
     let published = publish(&mut publisher, &road, &snapshot("a.example", 1)).await;
-    assert_eq!(published.schema, 1);
+    assert_eq!(published.schema, SCHEMA_MAX - 2);
     let mut new = road.follower("edge-0");
     assert_eq!(take(&mut new).await, "a.example", "newer nodes read it as well");
     road.forget("uid-old").await;
     let published = publish(&mut publisher, &road, &snapshot("a.example", 1)).await;
-    assert_eq!(published.schema, 3, "and the newest comes back when it is gone");
-    report.schema_max = 5;
-    report.schema_min = 4;
+    assert_eq!(published.schema, SCHEMA_MAX, "and the newest comes back when it is gone");
+    report.schema_max = SCHEMA_MAX + 2;
+    report.schema_min = SCHEMA_MAX + 1;
     road.channel.report(&report).await.unwrap();
     let error = publisher.publish(&snapshot("b.example", 1), &road.live().await, NOW).await.unwrap_err();
     assert!(error.to_string().contains("no common schema"), "{error}");

@@ -1,3 +1,5 @@
+//! By what means a next hop is spoken to, as snapshots say.
+
 use posthouse_config::{ClientTls, Gateway, Match, RelayRule, RuleTarget, Secret, Tier};
 use posthouse_model::{HostPort, Security, Transport};
 

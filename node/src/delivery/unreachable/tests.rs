@@ -1,3 +1,5 @@
+//! What is told of a next hop that takes no mail.
+
 use posthouse_model::{HostPort, NextHop, ReplyCode, Transport};
 
 use super::*;
