@@ -79,6 +79,12 @@ impl LocalPart {
     pub fn is_postmaster(&self) -> bool {
         self.value().eq_ignore_ascii_case("postmaster")
     }
+
+    /// Whether this is the name by which misuse is reported, in any case (RFC 2142 §4).
+    #[must_use]
+    pub fn is_abuse(&self) -> bool {
+        self.value().eq_ignore_ascii_case("abuse")
+    }
 }
 
 /// RFC 5322 §3.2.3, RFC 6531 §3.3.
@@ -280,6 +286,7 @@ mod tests {
         assert_eq!(LocalPart::new(r#""alice""#).unwrap(), LocalPart::new("alice").unwrap());
         assert_ne!(LocalPart::new("Alice").unwrap(), LocalPart::new("alice").unwrap());
         assert!(LocalPart::new("PostMaster").unwrap().is_postmaster());
+        assert!(LocalPart::new("\"Abuse\"").unwrap().is_abuse());
     }
 
     #[test]
