@@ -8,6 +8,7 @@ pub mod configuration;
 pub mod date;
 pub mod delivery;
 pub mod events;
+pub mod files;
 pub mod health;
 pub mod here;
 pub mod intake;

@@ -26,10 +26,10 @@ pub struct Listeners {
 }
 
 impl Listeners {
-    /// No listener yet.
+    /// No listener yet; together they will have so many connections at one time.
     #[must_use]
-    pub fn new(node: Arc<Node>, stop: CancellationToken) -> Self {
-        Self { node, doors: Doors::new(), open: HashMap::new(), stop }
+    pub fn new(node: Arc<Node>, places: usize, stop: CancellationToken) -> Self {
+        Self { node, doors: Doors::new(places), open: HashMap::new(), stop }
     }
 
     /// Makes these the listeners.

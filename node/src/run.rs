@@ -21,7 +21,8 @@ use crate::{
     admin::{Operator, locate, socket::AdminSocket},
     configuration::{Configuration, Origin},
     delivery::{Delivery, scheduler, settler::Settler},
-    events, health,
+    events, files, health,
+    intake::listener::MAX_CONNECTIONS,
     listeners::Listeners,
     metrics::Metrics,
     node::Node,
@@ -202,7 +203,7 @@ impl Running {
         }
         tracing::info!(event = "starting", node = args.node, gateway = args.gateway);
         Ok(Self {
-            listeners: Listeners::new(Arc::clone(&node), stop.clone()),
+            listeners: Listeners::new(Arc::clone(&node), files::make_room_for(MAX_CONNECTIONS), stop.clone()),
             gateway: args.gateway.clone(),
             configuration,
             readiness: Arc::default(),

@@ -10,7 +10,7 @@ use std::{
 use futures::FutureExt as _;
 use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
+    io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
@@ -53,6 +53,15 @@ impl Wire {
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
         !matches!(self, Self::Clear(_))
+    }
+
+    /// Waits until there may be something to read, and takes no memory for it.
+    pub async fn readable(&mut self) -> io::Result<()> {
+        match self {
+            Self::Clear(stream) => stream.readable().await,
+            Self::Served(stream) => stream.fill_buf().await.map(drop),
+            Self::Called(stream) => stream.fill_buf().await.map(drop),
+        }
     }
 
     /// Reads what is there, without waiting for more; none if nothing is.

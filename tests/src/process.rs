@@ -10,7 +10,9 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use rustix::process::{
+    Pid, Resource, Rlimit, Signal, getrlimit, kill_process, kill_process_group, setrlimit,
+};
 
 use crate::wait;
 
@@ -148,10 +150,7 @@ impl Child {
 
     /// The most memory it has held, in KiB (`VmHWM`). Only while it runs.
     pub fn peak_memory_kib(&self) -> Result<u64> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid()))?;
-        let line =
-            status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("no VmHWM in the status")?;
-        Ok(line.trim().trim_end_matches("kB").trim().parse()?)
+        memory_kib(&self.pid().to_string(), "VmHWM")
     }
 
     /// Bytes it has had written to storage (`write_bytes` of `/proc/PID/io`). Only while it runs.
@@ -170,6 +169,20 @@ impl Drop for Child {
             let _ = kill_process_group(self.pid, Signal::KILL);
         }
     }
+}
+
+/// A line of a process's (`self` or an id) status that is in KiB: `VmRSS` is what it holds, `VmHWM` the most it has held.
+pub fn memory_kib(process: &str, field: &str) -> Result<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field)?.strip_prefix(':'));
+    let value = line.with_context(|| format!("no {field} in the status"))?;
+    Ok(value.trim().trim_end_matches("kB").trim().parse()?)
+}
+
+/// Raises the soft limit of open files of this process to the hard one; what it starts inherits that.
+pub fn allow_many_files() -> Result<()> {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).context("raising the limit of files")
 }
 
 /// `write_bytes` of a process (`self` or an id): what it caused to be sent to the storage layer.

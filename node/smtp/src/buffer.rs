@@ -7,9 +7,14 @@ use std::{
 
 use posthouse_model::Reply;
 
-/// Octets that came in. Never holds more than it was told to: what does not fit stays in the socket, which is the back-pressure.
+/// Octets that came in. Never holds more than it was told to: what does not fit stays in the socket, which is the back-pressure. Takes no memory
+/// before something is to be read.
 pub(crate) struct Input {
+    /// Empty, or of the length `capacity`.
     buffer: Vec<u8>,
+    capacity: usize,
+    /// The capacity before it grew.
+    least: usize,
     head: usize,
     tail: usize,
 }
@@ -23,7 +28,7 @@ impl fmt::Debug for Input {
 
 impl Input {
     pub(crate) fn new(capacity: usize) -> Self {
-        Self { buffer: vec![0; capacity], head: 0, tail: 0 }
+        Self { buffer: Vec::new(), capacity, least: capacity, head: 0, tail: 0 }
     }
 
     /// What has not been consumed.
@@ -37,7 +42,7 @@ impl Input {
 
     /// How many octets fit.
     pub(crate) fn room(&self) -> usize {
-        self.buffer.len() - (self.tail - self.head)
+        self.capacity - (self.tail - self.head)
     }
 
     /// Whether the unread octets fill the whole buffer.
@@ -46,12 +51,19 @@ impl Input {
     }
 
     pub(crate) fn capacity(&self) -> usize {
-        self.buffer.len()
+        self.capacity
     }
 
     pub(crate) fn grow(&mut self, capacity: usize) {
-        if capacity > self.buffer.len() {
-            self.buffer.resize(capacity, 0);
+        self.capacity = self.capacity.max(capacity);
+    }
+
+    /// Gives the memory back while there is nothing in it; what it grew to is forgotten, too.
+    pub(crate) fn rest(&mut self) {
+        if self.is_empty() {
+            self.clear();
+            self.buffer = Vec::new();
+            self.capacity = self.least;
         }
     }
 
@@ -61,6 +73,14 @@ impl Input {
             self.buffer.copy_within(self.head..self.tail, 0);
             self.tail -= self.head;
             self.head = 0;
+        }
+        if self.buffer.len() < self.capacity {
+            // What is kept comes to lie in the new memory, and nothing is allocated in steps.
+            let mut buffer = vec![0; self.capacity];
+            if let (Some(to), Some(from)) = (buffer.get_mut(..self.tail), self.buffer.get(..self.tail)) {
+                to.copy_from_slice(from);
+            }
+            self.buffer = buffer;
         }
         self.buffer.get_mut(self.tail..).unwrap_or_default()
     }
@@ -159,6 +179,14 @@ impl Output {
         }
     }
 
+    /// Gives the memory back while there is nothing to write.
+    pub(crate) fn rest(&mut self) {
+        if self.is_empty() {
+            self.buffer = Vec::new();
+            self.head = 0;
+        }
+    }
+
     /// Forgets what is not written: the connection is going to be dropped.
     pub(crate) fn clear(&mut self) {
         self.buffer.clear();
@@ -231,5 +259,19 @@ mod tests {
         assert_eq!(input.slice(taken), b"abc");
         assert_eq!(input.push(b"xyz!"), 3);
         assert_eq!(input.unread(), b"dxyz");
+    }
+
+    #[test]
+    fn input_takes_no_memory_while_nothing_is_in_it() {
+        let mut input = Input::new(4);
+        assert_eq!(input.buffer.capacity(), 0);
+        input.push(b"ab");
+        input.grow(8);
+        assert_eq!((input.push(b"cdefghi"), input.unread()), (6, b"abcdefgh".as_slice()));
+        input.rest();
+        assert_eq!(input.unread(), b"abcdefgh");
+        input.consume(8);
+        input.rest();
+        assert_eq!((input.buffer.capacity(), input.room()), (0, 4));
     }
 }

@@ -154,6 +154,11 @@ pub fn line_too_long() -> Reply {
     Reply::new(ReplyCode::SYNTAX_ERROR, Some(EnhancedStatus::permanent(5, 2)), "line too long")
 }
 
+/// 500, a command line whose end does not come: RFC 5321 §4.5.3.1.4, §7.8; 5.5.2. The connection closes.
+pub fn endless_line() -> Reply {
+    Reply::new(ReplyCode::SYNTAX_ERROR, Some(EnhancedStatus::permanent(5, 2)), "line without an end, closing")
+}
+
 /// 500, a bare CR or LF among the commands: RFC 5321 §2.3.8; 5.5.2. The connection closes.
 pub fn bare_line_end() -> Reply {
     Reply::new(ReplyCode::SYNTAX_ERROR, Some(EnhancedStatus::permanent(5, 2)), "lines end with CRLF, closing")

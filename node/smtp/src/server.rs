@@ -80,6 +80,9 @@ const COMMAND_INPUT: usize = 8 * 1024;
 /// Room for input while content streams, once a message has shown to be larger than [`COMMAND_INPUT`].
 const CONTENT_INPUT: usize = 64 * 1024;
 
+/// How much of a command line that is too long is read on to find its end. A client that goes on beyond is not talking SMTP.
+const LINE_SWALLOW_BOUND: usize = 64 * 1024;
+
 /// Unwritten replies above which no further command is run: a client that does not read is not served.
 const OUTPUT_BOUND: usize = 16 * 1024;
 
@@ -89,8 +92,8 @@ pub struct Session {
     core: Core,
     input: Input,
     state: State,
-    /// Dropping the rest of a command line that was too long.
-    skipping_line: bool,
+    /// How much was dropped of a command line that is too long; its rest is dropped, too.
+    skipped: Option<usize>,
     /// The last octet of what was dropped was a CR.
     skipped_cr: bool,
 }
@@ -109,7 +112,7 @@ impl Session {
             core: Core::new(settings),
             input: Input::new(COMMAND_INPUT),
             state: State::Silent,
-            skipping_line: false,
+            skipped: None,
             skipped_cr: false,
         }
     }
@@ -167,6 +170,12 @@ impl Session {
         self.input.filled(length);
     }
 
+    /// The driver is going to wait: gives back the memory for input while nothing is in it, so that a silent client costs next to none.
+    pub fn rest(&mut self) {
+        self.input.rest();
+        self.core.output.rest();
+    }
+
     /// Takes input by copy, as much as there is room for; says how much that was.
     pub fn receive(&mut self, bytes: &[u8]) -> usize {
         let space = self.input();
@@ -213,6 +222,9 @@ impl Session {
         };
         if closes {
             self.close(ClosedBy::Server);
+        }
+        if !self.is_in_handshake() {
+            self.check_failures();
         }
     }
 
@@ -265,6 +277,7 @@ impl Session {
         match self.state {
             State::Closed | State::Handshake => Wait::Nothing,
             State::Content(_) | State::Chunk(_) | State::Swallow(_) => Wait::Content,
+            State::Chunks(_) => Wait::Chunk,
             _ if self.is_asking() => Wait::Nothing,
             _ => Wait::Command,
         }
@@ -355,12 +368,12 @@ impl Session {
 
     /// Runs one command line; false if none is complete.
     fn command(&mut self) -> bool {
-        let line = match next_line(self.input.unread(), self.skipping_line, self.skipped_cr) {
+        let line = match next_line(self.input.unread(), self.skipped.is_some(), self.skipped_cr) {
             Line::Incomplete { drop, ends_with_cr } => {
                 if drop > 0 {
                     self.input.consume(drop);
-                    self.skipping_line = true;
                     self.skipped_cr = ends_with_cr;
+                    return self.skip(drop);
                 }
                 return false;
             }
@@ -371,7 +384,11 @@ impl Session {
             }
             Line::TooLong { consumed } => {
                 self.input.consume(consumed);
-                self.skipping_line = false;
+                // All but its LF, as if it had come octet by octet: how the line was cut decides nothing.
+                if self.skip(consumed.saturating_sub(1)) {
+                    return true;
+                }
+                self.skipped = None;
                 self.skipped_cr = false;
                 self.core.commanded = true;
                 self.core.fail(reply::line_too_long());
@@ -438,6 +455,19 @@ impl Session {
         true
     }
 
+    /// Notes what was dropped of a line that is too long; true if that is so much that the session ends.
+    fn skip(&mut self, dropped: usize) -> bool {
+        let skipped = self.skipped.unwrap_or_default().saturating_add(dropped);
+        self.skipped = Some(skipped);
+        if skipped <= LINE_SWALLOW_BOUND {
+            return false;
+        }
+        self.core.commanded = true;
+        self.core.refuse(reply::endless_line());
+        self.close(ClosedBy::Violation);
+        true
+    }
+
     fn after_command(&mut self) {
         if !self.input.is_empty() {
             self.core.note_input();
@@ -447,12 +477,17 @@ impl Session {
                 self.out_of_step();
             }
         }
-        if self.core.too_many_failures() && !self.is_closed() {
-            self.core.say(&reply::too_many_failures(&self.core.settings.hostname));
-            self.close(ClosedBy::Failures);
-        }
+        self.check_failures();
         if self.is_closed() {
             self.close(ClosedBy::Client);
+        }
+    }
+
+    /// Ends the session after too many failures; one that asks the driver ends with its answer.
+    fn check_failures(&mut self) {
+        if self.core.too_many_failures() && !self.is_closed() && !self.is_asking() {
+            self.core.say(&reply::too_many_failures(&self.core.settings.hostname));
+            self.close(ClosedBy::Failures);
         }
     }
 }

@@ -39,7 +39,7 @@ pub struct SessionEnded<'a> {
     pub client: IpAddr,
     /// The listener.
     pub listener: &'a str,
-    /// How: `client`, `server`, `timeout`, `failures`, `violation`, `lost`.
+    /// How: `client`, `server`, `timeout`, `failures`, `violation`, `lost`, `crowded`, `proxy`, `tls`.
     pub by: &'static str,
 }
 

@@ -150,3 +150,26 @@ impl Listening<'_> {
         info!(event = "listening", listener = self.listener, address = %self.address);
     }
 }
+
+/// The process may open too few files for the connections it is meant to serve.
+pub struct FewFiles {
+    /// How many it may open.
+    pub files: u64,
+    /// Connections that it serves at one time.
+    pub places: usize,
+    /// Connections that it would serve.
+    pub wanted: usize,
+}
+
+impl FewFiles {
+    /// Says it.
+    pub fn emit(&self) {
+        warn!(
+            event = "few_files",
+            files = self.files,
+            connections = self.places,
+            wanted = self.wanted,
+            effect = "more connections at one time are told to come later; raise the hard limit of open files (ulimit -Hn)"
+        );
+    }
+}

@@ -9,11 +9,12 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::session::Connection;
+use super::{crowd::Crowd, patience::Timers, session::Connection};
 use crate::node::Node;
 
-/// Connections of one node at a time: what is above is told 421. Bounds memory and file descriptors.
-pub const MAX_CONNECTIONS: usize = 10_000;
+/// Connections of one node at a time: what is above is told 421. Bounds memory and file descriptors; ten thousand may be idle, and there are
+/// places left for those who have mail.
+pub const MAX_CONNECTIONS: usize = 12_000;
 
 /// Connections being turned away at a time; above that they are just closed.
 const MAX_TURNED_AWAY: usize = 256;
@@ -23,25 +24,21 @@ const MAX_TURNED_AWAY: usize = 256;
 pub struct Doors {
     served: Arc<Semaphore>,
     turned_away: Arc<Semaphore>,
+    crowd: Arc<Crowd>,
     /// The tasks of all connections.
     pub tasks: TaskTracker,
 }
 
 impl Doors {
-    /// Open doors.
+    /// Open doors, with places for so many connections.
     #[must_use]
-    pub fn new() -> Self {
+    pub fn new(places: usize) -> Self {
         Self {
-            served: Arc::new(Semaphore::new(MAX_CONNECTIONS)),
+            served: Arc::new(Semaphore::new(places)),
             turned_away: Arc::new(Semaphore::new(MAX_TURNED_AWAY)),
+            crowd: Crowd::new(places),
             tasks: TaskTracker::new(),
         }
-    }
-}
-
-impl Default for Doors {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -76,6 +73,8 @@ pub async fn accept(
             listener: Arc::clone(&listener),
             address,
             stop: stop.clone(),
+            crowd: Arc::clone(&doors.crowd),
+            timers: Timers::default(),
         };
         if let Ok(place) = Arc::clone(&doors.served).try_acquire_owned() {
             doors.tasks.spawn(holding(place, connection.serve(stream)));

@@ -45,8 +45,12 @@ pub(super) fn run(core: &mut Core, state: State, argument: &str) -> State {
             let refused = envelope.refused;
             let state = State::Envelope(envelope);
             // RFC 2920 §3.1: a pipelining client says BDAT before it knows that nobody is left to send to
-            let reply =
-                if refused > 0 { reply::no_valid_recipients() } else { core.mistake("say RCPT first") };
+            let reply = if refused > 0 {
+                core.idle_command();
+                reply::no_valid_recipients()
+            } else {
+                core.mistake("say RCPT first")
+            };
             Swallow::unasked(announced, reply, state)
         }
         State::Chunks(Chunks { content }) => content.begin(core, announced),
@@ -171,6 +175,9 @@ impl Chunk {
     fn end(self, core: &mut Core) -> State {
         let Self { content, left: _, announced } = self;
         if !announced.last {
+            if announced.octets == 0 {
+                core.idle_command(); // it brings nothing, and might come for ever
+            }
             core.say(&reply::chunk_received(announced.octets));
             return State::Chunks(Chunks { content });
         }

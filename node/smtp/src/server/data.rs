@@ -38,6 +38,7 @@ pub(super) fn run(core: &mut Core, state: State, argument: &str) -> State {
             let state = State::Envelope(envelope);
             if refused > 0 {
                 // RFC 2920 §3.1: a pipelining client says DATA before it knows; that is no mistake of its
+                core.idle_command();
                 core.refuse(reply::no_valid_recipients());
                 return state;
             }

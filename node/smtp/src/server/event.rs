@@ -1,6 +1,6 @@
 //! What a server session tells and asks its driver.
 
-use std::{fmt, time::Duration};
+use std::fmt;
 
 use posthouse_model::{Envid, ForwardPath, Notify, OriginalRecipient, Reply, Ret, ReversePath};
 
@@ -157,25 +157,15 @@ pub enum ClosedBy {
     Violation,
 }
 
-/// What the session waits for from the client.
+/// What the session waits for from the client, and so which of the driver's timers runs (RFC 5321 §4.5.3.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Wait {
-    /// The next command.
+    /// The next command: §4.5.3.2.7.
     Command,
-    /// The next piece of content.
+    /// The next piece of content: §4.5.3.2.5.
     Content,
+    /// The command that brings the next piece of content (RFC 3030 §2), or drops what has come.
+    Chunk,
     /// Nothing: an answer of the driver is due, or the session is over.
     Nothing,
-}
-
-impl Wait {
-    /// How long to wait at least, from the last octet received; none where the client owes nothing.
-    #[must_use]
-    pub fn timeout(self) -> Option<Duration> {
-        match self {
-            Self::Command => Some(Duration::from_mins(5)), // RFC 5321 §4.5.3.2.7
-            Self::Content => Some(Duration::from_mins(3)), // RFC 5321 §4.5.3.2.5, the sender's timer: no less patience here
-            Self::Nothing => None,
-        }
-    }
 }

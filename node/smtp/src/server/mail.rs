@@ -22,6 +22,7 @@ pub(super) fn run(core: &mut Core, state: State, argument: &str) -> State {
     match parse(argument, extended) {
         Ok(mail) if exceeds(mail.size, core.settings.message_size) => {
             // RFC 1870 §6.1; not a failed command: the client asks exactly so that it need not send
+            core.idle_command();
             core.refuse(reply::too_large());
             State::Named(named)
         }

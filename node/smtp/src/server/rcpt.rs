@@ -20,11 +20,12 @@ pub(super) fn run(core: &mut Core, state: State, argument: &str) -> State {
         Ok(_) if envelope.accepted >= core.settings.recipients => {
             // RFC 5321 §4.5.3.1.10: 452, and the transaction goes on with those it has
             core.refuse(reply::too_many_recipients());
+            envelope.refuse(core);
             State::Envelope(envelope)
         }
         Ok(rcpt) => envelope.ask_rcpt(core, rcpt),
         Err(reply) => {
-            envelope.refused = envelope.refused.saturating_add(1);
+            envelope.refuse(core);
             core.fail_in(State::Envelope(envelope), reply)
         }
     }

@@ -15,6 +15,7 @@ pub(super) fn run(core: &mut Core, state: State, argument: &str) -> State {
         (Tls::Absent, state) => core.fail_in(state, reply::not_implemented()),
         (Tls::Active, state) => core.fail_in(state, reply::bad_sequence("TLS is active already")),
         (Tls::Offered | Tls::Required, State::Named(named)) => {
+            core.idle_command(); // the answer may be 454, again and again
             core.event = Some(Event::StartTls);
             State::TlsAsked(TlsAsked { named })
         }

@@ -10,9 +10,12 @@ use super::{
 };
 use crate::buffer::Output;
 
-/// Commands that carry no mail (NOOP, RSET, VRFY, HELP, HELO) between two messages; each beyond counts as failed. Far above what a
-/// connection kept open for reuse needs.
+/// Commands that led to no mail (NOOP, RSET, VRFY, HELP, HELO, a MAIL whose message did not come or was refused) since the last message; each
+/// beyond counts as failed. Far above what a connection kept open for reuse needs.
 const IDLE_COMMANDS: u32 = 100;
+
+/// Recipients refused to one session, for whatever reason: whoever goes on after so many is not sending mail but asking who is there.
+const REFUSED_RECIPIENTS: u32 = 1000;
 
 /// Where the session is.
 #[derive(Debug, Default)]
@@ -85,6 +88,7 @@ impl Named {
     }
 
     pub(super) fn ask_mail(self, core: &mut Core, mail: Mail) -> State {
+        core.idle_command(); // until its message is there: MAIL and RSET by turns are no mail
         let (binary, smtputf8) = (mail.body == Some(Body::BinaryMime), mail.smtputf8);
         core.event = Some(Event::Mail(mail));
         let envelope = Envelope { named: self, binary, smtputf8, accepted: 0, refused: 0 };
@@ -110,7 +114,6 @@ impl MailAsked {
         if !reply.is_positive() {
             return State::Named(self.envelope.named);
         }
-        core.idle = 0;
         State::Envelope(self.envelope)
     }
 }
@@ -135,6 +138,12 @@ impl Envelope {
         State::RcptAsked(RcptAsked { envelope: self })
     }
 
+    /// Counts a recipient that was refused.
+    pub(super) fn refuse(&mut self, core: &mut Core) {
+        self.refused = self.refused.saturating_add(1);
+        core.refused_recipients = core.refused_recipients.saturating_add(1);
+    }
+
     /// Drops the transaction.
     pub(super) fn reset(self, core: &mut Core) -> State {
         self.named.after_reset(core)
@@ -156,8 +165,11 @@ impl RcptAsked {
     pub(super) fn answer(self, core: &mut Core, reply: &Reply) -> State {
         let Self { mut envelope } = self;
         core.say(reply);
-        let count = if reply.is_positive() { &mut envelope.accepted } else { &mut envelope.refused };
-        *count = count.saturating_add(1);
+        if reply.is_positive() {
+            envelope.accepted = envelope.accepted.saturating_add(1);
+        } else {
+            envelope.refuse(core);
+        }
         State::Envelope(envelope)
     }
 }
@@ -177,6 +189,9 @@ impl ContentAsked {
     /// RFC 5321 §4.1.1.4: whatever the answer is, the transaction is over.
     pub(super) fn answer(self, core: &mut Core, reply: &Reply) -> State {
         core.say(reply);
+        if reply.is_positive() {
+            core.idle = 0;
+        }
         State::Named(self.named)
     }
 }
@@ -205,7 +220,8 @@ pub(super) struct Core {
     pub(super) step: InStep,
     /// A command line was seen.
     pub(super) commanded: bool,
-    pub(super) idle: u32,
+    idle: u32,
+    refused_recipients: u32,
     failures: u32,
 }
 
@@ -221,6 +237,7 @@ impl Core {
             step: InStep::Free,
             commanded: false,
             idle: 0,
+            refused_recipients: 0,
             failures: 0,
         }
     }
@@ -253,7 +270,7 @@ impl Core {
         crate::reply::bad_sequence(what)
     }
 
-    /// Counts a command that carries no mail.
+    /// Counts a command that led to no mail.
     pub(super) fn idle_command(&mut self) {
         self.idle = self.idle.saturating_add(1);
         if self.idle > IDLE_COMMANDS {
@@ -262,7 +279,8 @@ impl Core {
     }
 
     pub(super) fn too_many_failures(&self) -> bool {
-        self.settings.failed_commands.is_some_and(|limit| self.failures > limit)
+        self.refused_recipients > REFUSED_RECIPIENTS
+            || self.settings.failed_commands.is_some_and(|limit| self.failures > limit)
     }
 
     /// The client must now wait for the reply.

@@ -1,6 +1,6 @@
 //! Plays the client against the server session.
 //!
-//! Directives: `tls KIND` is `offered`, `required` or `active`; `handshake` is made. `size N`, `recipients N`, `failures N` change the settings before the greeting; `refuse CODE TEXT` greets with it; `early` holds the
+//! Directives: `tls KIND` is `offered`, `required` or `active`; `handshake` is made. `size N`, `recipients N`, `failures N|none` change the settings before the greeting; `refuse CODE TEXT` greets with it; `early` holds the
 //! greeting back until the first line was sent; `again` starts another session with the default settings; `answer KIND REPLY` is the answer to the
 //! next question of that kind (`mail`, `rcpt`, `data`, `content`), all others are accepted; `hold KIND` leaves the next such question open, `release
 //! REPLY` answers it; `content TEXT` says what the content of the last message was; `wants nothing` and `wants input` say whether the session reads;
@@ -209,6 +209,7 @@ impl Play {
                 self.session().secured();
             }
             ["recipients", number] => self.settings.recipients = number.parse().unwrap(),
+            ["failures", "none"] => self.settings.failed_commands = None,
             ["failures", number] => self.settings.failed_commands = Some(number.parse().unwrap()),
             ["refuse", text @ ..] => self.refusal = Some(text.join(" ").parse().unwrap()),
             ["early"] => self.early = true,
