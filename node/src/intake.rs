@@ -2,6 +2,7 @@
 
 pub mod content;
 pub mod crowd;
+pub mod doors;
 pub mod entries;
 pub mod listener;
 pub mod patience;

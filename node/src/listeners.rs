@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     events,
-    intake::listener::{Doors, accept},
+    intake::{doors::Doors, listener::accept},
     node::Node,
 };
 

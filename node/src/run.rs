@@ -22,7 +22,7 @@ use crate::{
     configuration::{Configuration, Origin},
     delivery::{Delivery, scheduler, settler::Settler},
     events, files, health,
-    intake::listener::MAX_CONNECTIONS,
+    intake::doors::MAX_CONNECTIONS,
     listeners::Listeners,
     metrics::Metrics,
     node::Node,

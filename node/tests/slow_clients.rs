@@ -24,7 +24,7 @@ use posthouse_config::{
 use posthouse_node::{
     activator::Activator,
     delivery::{Delivery, settler::Settler},
-    intake::{crowd::Crowd, patience::Timers, session::Connection},
+    intake::{doors::Doors, patience::Timers, session::Connection},
     metrics::{EndLabel, Metrics},
     node::Node,
     policy::Policy,
@@ -97,16 +97,18 @@ impl World {
     ) -> String {
         let (socket, calling) = connected();
         let client = thread::spawn(move || client(calling));
+        let doors = Doors::new(100);
         let connection = Connection {
             node: Arc::clone(&self.node),
             listener: listener.into(),
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 1)),
             stop: CancellationToken::new(),
-            crowd: Crowd::new(100),
+            doors: doors.clone(),
             timers,
         };
         socket.set_nonblocking(true).unwrap();
-        let serving = connection.serve(tokio::net::TcpStream::from_std(socket).unwrap());
+        let serving =
+            connection.serve(tokio::net::TcpStream::from_std(socket).unwrap(), doors.place().unwrap());
         tokio::time::timeout(BOUND, serving).await.expect("the session ends");
         let heard = tokio::task::spawn_blocking(|| client.join().unwrap()).await.unwrap();
         String::from_utf8_lossy(&heard).into_owned()

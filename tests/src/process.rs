@@ -179,10 +179,11 @@ pub fn memory_kib(process: &str, field: &str) -> Result<u64> {
     Ok(value.trim().trim_end_matches("kB").trim().parse()?)
 }
 
-/// Raises the soft limit of open files of this process to the hard one; what it starts inherits that.
-pub fn allow_many_files() -> Result<()> {
+/// Sets the soft limit of open files of this process; none is as many as the hard limit allows. What it starts inherits that.
+pub fn limit_files(soft: Option<u64>) -> Result<()> {
     let maximum = getrlimit(Resource::Nofile).maximum;
-    setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).context("raising the limit of files")
+    let limit = Rlimit { current: soft.or(maximum), maximum };
+    setrlimit(Resource::Nofile, limit).context("setting the limit of files")
 }
 
 /// `write_bytes` of a process (`self` or an id): what it caused to be sent to the storage layer.

@@ -26,6 +26,9 @@ use posthouse_tests::wire::{Stream, Trust, connect_from};
 /// Idle sessions that a node must bear.
 const IDLE: usize = 10_000;
 
+/// Connections that a node serves at one time.
+const PLACES: usize = 12_000;
+
 /// What it may hold meanwhile, in KiB; what it holds at rest is part of it.
 const MOST: u64 = 256 * 1024;
 
@@ -48,7 +51,6 @@ struct House {
 
 impl House {
     fn start() -> Self {
-        process::allow_many_files().unwrap();
         let sink = Sink::start(Protocol::Smtp, accept_all()).unwrap();
         let manifests = Manifests::relay_to(sink.address()).unwrap();
         let tls = "tls: {mode: Implicit, certificateSecretRefs: [{name: mail-tls}]}";
@@ -60,7 +62,11 @@ impl House {
         manifests.write("gateway.yaml", &manifests::gateway(&listeners, &[])).unwrap();
         let identity = Authority::new().unwrap().issue(&["gateway.test"]).unwrap();
         manifests.certificate("mail-tls", &identity).unwrap();
-        Self { gateway: Gateway::start(manifests.path()).unwrap(), _manifests: manifests, sink }
+        // Of what it inherits a node makes the most: this is the soft limit of most systems.
+        process::limit_files(Some(1024)).unwrap();
+        let gateway = Gateway::start(manifests.path()).unwrap();
+        process::limit_files(None).unwrap();
+        Self { gateway, _manifests: manifests, sink }
     }
 
     fn node(&self) -> Node {
@@ -147,6 +153,47 @@ fn ten_thousand_idle_sessions_fit_into_256_mebibytes_and_mail_goes_on() {
     }
     drop(crowd);
     wait::until("the sessions to end", SOON, || Ok((house.sessions() == 0).then_some(()))).unwrap();
+}
+
+#[test]
+fn one_client_does_not_take_the_last_places_and_who_comes_to_a_full_house_is_told_421_at_once() {
+    let _turn = CROWD.lock().unwrap_or_else(PoisonError::into_inner);
+    let house = House::start();
+    let address = house.address("smtp");
+    let mut crowd = Vec::new();
+    while crowd.len() < IDLE {
+        crowd.extend(greeted(connect(address, crowd.len(), TOGETHER)));
+    }
+    // 127.0.0.1, like nobody in the crowd.
+    let knocks = || {
+        let mut client = Client::connect(address).unwrap();
+        let is_let_in = client.greeting.code == 220;
+        if !is_let_in {
+            // RFC 5321 §3.8; RFC 2034 §4: no enhanced status in a greeting
+            assert_eq!(client.greeting.to_string(), "421 gateway.test is too busy, try again later");
+            assert!(client.reply().is_err());
+        }
+        is_let_in.then_some(client)
+    };
+    let greedy: Vec<Client> = (0..PLACES).map_while(|_| knocks()).collect();
+    assert_eq!(crowd.len() + greedy.len(), PLACES / 10 * 9);
+    let open = crowd.len() + greedy.len();
+    wait::until("the one refused to be gone", SOON, || Ok((house.sessions() == open).then_some(()))).unwrap();
+    // The others still come in, up to the last place.
+    let mut more = 0;
+    while crowd.len() + greedy.len() < PLACES {
+        let left = PLACES - crowd.len() - greedy.len();
+        crowd.extend(greeted(connect(address, more, left.min(TOGETHER))));
+        more += TOGETHER;
+    }
+    assert_eq!(house.sessions(), PLACES);
+    for mut stream in connect(address, 0, 10) {
+        assert!(reply(&mut stream).starts_with("421 "));
+    }
+    // Who leaves makes room.
+    drop(crowd);
+    wait::until("places", SOON, || Ok((house.sessions() == greedy.len()).then_some(()))).unwrap();
+    house.carries_mail();
 }
 
 #[test]

@@ -1,46 +1,12 @@
-//! A listening socket: accepts connections and bounds how many there are.
+//! A listening socket: accepts connections, and serves or turns away each.
 
 use std::{io, net::TcpListener as StdListener, sync::Arc, time::Duration};
 
-use tokio::{
-    net::TcpListener,
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time,
-};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::{net::TcpListener, time};
+use tokio_util::sync::CancellationToken;
 
-use super::{crowd::Crowd, patience::Timers, session::Connection};
+use super::{doors::Doors, patience::Timers, session::Connection};
 use crate::node::Node;
-
-/// Connections of one node at a time: what is above is told 421. Bounds memory and file descriptors; ten thousand may be idle, and there are
-/// places left for those who have mail.
-pub const MAX_CONNECTIONS: usize = 12_000;
-
-/// Connections being turned away at a time; above that they are just closed.
-const MAX_TURNED_AWAY: usize = 256;
-
-/// The bounds that all listeners of a node share.
-#[derive(Clone)]
-pub struct Doors {
-    served: Arc<Semaphore>,
-    turned_away: Arc<Semaphore>,
-    crowd: Arc<Crowd>,
-    /// The tasks of all connections.
-    pub tasks: TaskTracker,
-}
-
-impl Doors {
-    /// Open doors, with places for so many connections.
-    #[must_use]
-    pub fn new(places: usize) -> Self {
-        Self {
-            served: Arc::new(Semaphore::new(places)),
-            turned_away: Arc::new(Semaphore::new(MAX_TURNED_AWAY)),
-            crowd: Crowd::new(places),
-            tasks: TaskTracker::new(),
-        }
-    }
-}
 
 /// Accepts connections on a socket until `close`; sessions end at `stop`.
 pub async fn accept(
@@ -73,20 +39,15 @@ pub async fn accept(
             listener: Arc::clone(&listener),
             address,
             stop: stop.clone(),
-            crowd: Arc::clone(&doors.crowd),
+            doors: doors.clone(),
             timers: Timers::default(),
         };
-        if let Ok(place) = Arc::clone(&doors.served).try_acquire_owned() {
-            doors.tasks.spawn(holding(place, connection.serve(stream)));
-        } else if let Ok(place) = Arc::clone(&doors.turned_away).try_acquire_owned() {
-            doors.tasks.spawn(holding(place, connection.turn_away(stream)));
+        if let Some(place) = doors.place() {
+            doors.tasks.spawn(connection.serve(stream, place));
+        } else if let Some(place) = doors.place_to_be_turned_away() {
+            doors.tasks.spawn(connection.turn_away(stream, place));
         }
     }
-}
-
-async fn holding(place: OwnedSemaphorePermit, work: impl Future<Output = ()>) {
-    work.await;
-    drop(place);
 }
 
 /// Whether accept failed because of the connection, which is gone, and not because of the socket.

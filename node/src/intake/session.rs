@@ -21,7 +21,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    crowd::Crowd,
+    doors::{Doors, Place},
     patience::{Patience, Timers},
     proxy::{self, Proxied},
     talk::Talk,
@@ -46,18 +46,18 @@ pub struct Connection {
     /// The session is to end at the next command.
     pub stop: CancellationToken,
     /// Who else is connected.
-    pub crowd: Arc<Crowd>,
+    pub doors: Doors,
     /// How long the client is waited for.
     pub timers: Timers,
 }
 
 impl Connection {
-    /// Serves the connection to its end.
-    pub async fn serve(self, stream: TcpStream) {
+    /// Serves the connection to its end, at this place.
+    pub async fn serve(self, stream: TcpStream, place: Place) {
         self.node.metrics.sessions.inc();
         let mut client = self.address.ip().to_canonical();
         // An error is a client that went away, or does not read: there is nothing more to say.
-        let by = self.converse(stream, &mut client).await.unwrap_or_else(|error| match error.kind() {
+        let by = self.converse(stream, place, &mut client).await.unwrap_or_else(|error| match error.kind() {
             io::ErrorKind::TimedOut => "timeout",
             _ => "lost",
         });
@@ -66,7 +66,7 @@ impl Connection {
     }
 
     /// Greets with a refusal and closes: the node is full or not ready. Where something else comes before the greeting it just closes.
-    pub async fn turn_away(self, stream: TcpStream) {
+    pub async fn turn_away(self, stream: TcpStream, _place: Place) {
         let policy = self.node.policy();
         let policy = policy.as_deref();
         let is_proxied = policy
@@ -91,7 +91,12 @@ impl Connection {
         }
     }
 
-    async fn converse(&self, mut stream: TcpStream, client: &mut IpAddr) -> io::Result<&'static str> {
+    async fn converse(
+        &self,
+        mut stream: TcpStream,
+        place: Place,
+        client: &mut IpAddr,
+    ) -> io::Result<&'static str> {
         // Replies are gathered by the session and written whole: waiting for more would only delay them.
         stream.set_nodelay(true)?;
         // What holds for the connection is what holds now: an edit concerns the next one.
@@ -101,8 +106,11 @@ impl Connection {
             return Ok("proxy");
         };
         *client = peer.address;
-        let Some(_guest) = self.crowd.enter(peer.address) else {
-            Box::pin(self.say_busy(stream, policy.as_deref())).await;
+        let Some(_guest) = self.doors.let_in(peer.address) else {
+            drop(place); // who is refused a place does not keep one by reading slowly that it is
+            if let Some(_place) = self.doors.place_to_be_turned_away() {
+                Box::pin(self.say_busy(stream, policy.as_deref())).await;
+            }
             return Ok("crowded");
         };
         let tls = policy.as_ref().and_then(|policy| policy.listener_tls(&self.listener));
