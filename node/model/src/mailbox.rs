@@ -93,7 +93,7 @@ fn is_atext(c: char) -> bool {
 }
 
 /// UTF8-non-ascii of RFC 6531 §3.3 without what is no text: the controls of ISO 6429, and what ends a line or a paragraph.
-fn is_utf8_text(c: char) -> bool {
+pub(crate) fn is_utf8_text(c: char) -> bool {
     !c.is_ascii() && !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
 }
 
