@@ -212,7 +212,7 @@ impl Saboteur {
         self.serving.seen().clone()
     }
 
-    /// From now on it serves as it should.
+    /// From now on it serves as it should; a session in which it is silent ends.
     pub fn behave(&self) {
         self.serving.left.store(0, Ordering::Release);
         self.serving.behaves.store(true, Ordering::Release);

@@ -6,14 +6,14 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{At, How, Serving};
 use crate::sink::Protocol;
 use crate::wire::Stream;
 
 /// How long a client that should be gone is waited for: far more than any takes on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// How long it is looked whether a client is gone that should not be.
 const LOOK: Duration = Duration::from_millis(2);
@@ -358,19 +358,25 @@ impl Session<'_> {
         tcp.set_read_timeout(Some(PATIENCE))?;
         Ok(match peeked {
             Ok(octets) => octets == 0,
-            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut),
+            Err(error) => !is_timeout(&error),
         })
     }
 
-    /// Waits until the client has gone away.
+    /// Waits until the client has gone away, or until it is to behave.
     fn until_gone(&mut self) -> Result<(), Error> {
         self.is_over = true;
         let mut tcp = self.stream.get_ref().tcp().try_clone()?;
-        tcp.set_read_timeout(Some(PATIENCE))?;
-        let ended = std::io::copy(&mut tcp, &mut std::io::sink());
-        let in_time = |error: &Error| !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut);
-        if !ended.as_ref().map_or_else(in_time, |_| true) {
-            self.serving.seen().is_outlasted = true;
+        tcp.set_read_timeout(Some(LOOK * 10))?;
+        let (until, mut octets) = (Instant::now() + PATIENCE, [0; 16 * 1024]);
+        while !self.behaves() {
+            let taken = tcp.read(&mut octets);
+            if taken.map_or_else(|error| !is_timeout(&error), |octets| octets == 0) {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                self.serving.seen().is_outlasted = true;
+                return Ok(());
+            }
         }
         Ok(())
     }
@@ -416,4 +422,8 @@ impl Session<'_> {
         self.serving.seen().lines.push((self.number, line.clone()));
         Ok(Some(line))
     }
+}
+
+fn is_timeout(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
