@@ -31,6 +31,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Addresses that are tried for one connection, over all hosts of the next hop.
 const MOST_TRIES: u32 = 20;
 
+/// Addresses, and hosts, that are tried for one connection however long that takes.
+const LEAST: u32 = 2;
+
 /// How long addresses are tried for one connection; a try that was begun goes on.
 const TRYING: Duration = Duration::from_mins(3);
 
@@ -38,7 +41,7 @@ const TRYING: Duration = Duration::from_mins(3);
 pub async fn connect(node: &Node, policy: &Policy, next_hop: &NextHop) -> Result<Connection, Unreachable> {
     let means = Arc::new(policy.means(next_hop)?);
     let connecting = Connecting { node, policy, next_hop, means };
-    let mut trial = Trial { until: Instant::now() + TRYING, tries: 0, found: None };
+    let mut trial = Trial::begin();
     for host in &next_hop.hosts {
         let targets = match connecting.targets(host).await {
             Ok(targets) => targets,
@@ -48,9 +51,9 @@ pub async fn connect(node: &Node, policy: &Policy, next_hop: &NextHop) -> Result
             }
         };
         for target in &targets {
-            for address in &target.addresses {
-                if !trial.goes_on() {
-                    return Err(trial.outcome());
+            for (place, address) in target.addresses.iter().enumerate() {
+                if !trial.takes(place == 0) {
+                    continue;
                 }
                 match connecting.to(target, *address).await {
                     Ok(connection) => {
@@ -72,14 +75,23 @@ pub async fn connect(node: &Node, policy: &Policy, next_hop: &NextHop) -> Result
 struct Trial {
     until: Instant,
     tries: u32,
+    hosts: u32,
     found: Option<Unreachable>,
 }
 
 impl Trial {
-    /// Whether another address is tried.
-    fn goes_on(&mut self) -> bool {
-        self.tries += 1;
-        self.tries <= MOST_TRIES && Instant::now() < self.until
+    fn begin() -> Self {
+        Self { until: Instant::now() + TRYING, tries: 0, hosts: 0, found: None }
+    }
+
+    /// Whether this address is tried. RFC 5321 §5.1: at least two are, and not both of one host where there is another: one that says nothing uses up all
+    /// the time, each time, and must not keep the mail from the others for ever.
+    fn takes(&mut self, is_first_of_host: bool) -> bool {
+        let is_needed = self.tries < LEAST || (is_first_of_host && self.hosts < LEAST);
+        let takes = self.tries < MOST_TRIES && (is_needed || Instant::now() < self.until);
+        self.tries += u32::from(takes);
+        self.hosts += u32::from(takes && is_first_of_host);
+        takes
     }
 
     fn note(&mut self, next: Unreachable) {
@@ -264,8 +276,8 @@ impl Connecting<'_> {
             Failed::Handshake(why) => Unreachable::no_handshake(host, &why),
             Failed::Ended => Unreachable::no_answer(host, "it ended the session".to_owned()),
             Failed::Refused(refusal) => {
-                let refused_login =
-                    self.means.login.as_deref().filter(|_| refusal.stage == Stage::Authentication);
+                let is_of_login = refusal.stage == Stage::Authentication && !refusal.is_farewell();
+                let refused_login = self.means.login.as_deref().filter(|_| is_of_login);
                 let code = refusal.reply.code().number();
                 if let Some(login) = refused_login {
                     self.say_refused(login, host, &refusal);
@@ -273,7 +285,6 @@ impl Connecting<'_> {
                 let is_theirs = refusal.origin == Origin::Remote;
                 let unreachable = Unreachable::refused(host, refusal);
                 if let Some(login) = refused_login {
-                    // What this side has against the offer of the far end names what it offers.
                     let why = "the login cannot be said by the method that is configured: see the node's log";
                     let why = if is_theirs { &unreachable.reason } else { why };
                     self.node.refused_logins.refused(&login.rule, code, why);

@@ -1,6 +1,6 @@
 //! What is told of a next hop that takes no mail.
 
-use posthouse_model::{HostPort, NextHop, ReplyCode, Transport};
+use posthouse_model::{HostPort, NextHop, Transport};
 
 use super::*;
 
@@ -46,6 +46,18 @@ fn a_refused_login_is_told_without_the_words_of_the_far_end_and_stops_the_search
     assert_eq!(refused.said, Said::Ours(EnhancedStatus::transient(7, 8)));
     assert!(refused.is_final);
     assert!(!Unreachable::refused("mx:587", refusal("454 4.7.0 not now")).is_final);
+    // RFC 5321 §3.8: 421 answers anything, and is no word about the login.
+    let farewell = Unreachable::refused("mx:587", refusal("421 4.3.2 going down"));
+    assert_eq!(farewell.reason, "it takes no mail now: 421 4.3.2 going down");
+}
+
+#[test]
+fn why_this_side_does_not_log_in_is_told_without_what_the_far_end_offers() {
+    let reply = "454 4.7.4 cannot authenticate to the next hop: the server offers X-SECRET".parse().unwrap();
+    let refusal = Refusal { stage: Stage::Authentication, reply, origin: Origin::Local };
+    let refused = Unreachable::refused("mx:587", refusal);
+    assert_eq!(refused.reason, "this gateway cannot log in to mx:587");
+    assert_eq!(refused.said, Said::Ours(EnhancedStatus::transient(7, 4)));
 }
 
 #[test]
