@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use posthouse_dns::{Destination, HostName, NoHosts, Own, Rules};
+use posthouse_dns::{Destination, HostName, Later, NoHosts, Own, Rules};
 use posthouse_model::{EnhancedStatus, HopTls, HostPort, NextHop, Transport};
 use posthouse_smtp::client::{Origin, Refusal, Settings, Stage, StartTls};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
@@ -136,27 +136,65 @@ impl Connecting<'_> {
             return Err(Unreachable::ours("", EnhancedStatus::transient(4, 4), why));
         };
         if let (Destination::Address(address), Some(port)) = (&name, host.port) {
-            let addresses = vec![*address];
-            return Ok(vec![Target { name, port, addresses }]);
+            let only = Target { name: name.clone(), port, addresses: vec![*address] };
+            return self.sifted(name, vec![only], None);
         }
         let resolver = self.policy.names.resolver()?;
         let (rules, mut rng) = (self.rules(), StdRng::from_os_rng());
         let found = match host.port {
             Some(port) => resolver.host(&name, &rules, &mut rng).await.map(|host| {
                 let addresses = host.addresses;
-                vec![Target { name, port, addresses }]
+                (vec![Target { name: name.clone(), port, addresses }], None)
             }),
             None => resolver.mail_hosts(&name, &rules, &mut rng).await.map(|plan| {
                 let hosts = plan.hosts.into_iter();
-                hosts
+                let targets = hosts
                     .map(|host| Target { name: host.name, port: rules.port, addresses: host.addresses })
-                    .collect()
+                    .collect();
+                (targets, plan.later.into_iter().next())
             }),
         };
-        found.map_err(|why: NoHosts| {
-            events::NoHosts { host: &host.host, why: &why }.emit(&self.node.metrics);
-            Unreachable::from(why)
-        })
+        match found {
+            // Whoever named the host can correct it: that is told when it comes to it.
+            Ok((targets, _)) if host.port.is_some() => Ok(targets),
+            Ok((targets, later)) => self.sifted(name, targets, later),
+            Err(why) => {
+                events::NoHosts { host: &host.host, why: &why }.emit(&self.node.metrics);
+                Err(why.into())
+            }
+        }
+    }
+
+    /// Without the addresses that may not be connected to, where those are not the owner's choice. `later`: a host that may be found
+    /// another time.
+    fn sifted(
+        &self,
+        name: Destination,
+        targets: Vec<Target>,
+        later: Option<Later>,
+    ) -> Result<Vec<Target>, Unreachable> {
+        if !self.means.guarded {
+            return Ok(targets);
+        }
+        let denied = &*self.policy.snapshot.gateway.denied_networks;
+        let (mut good, mut reason) = (Vec::new(), None);
+        for target in targets {
+            let (addresses, forbidden) = egress::sift(target.addresses, target.port, denied);
+            let target = Target { addresses, ..target };
+            let host = target.to_string();
+            for why in &forbidden {
+                events::EgressRefused { next_hop: self.next_hop, host: &host, why }.emit(&self.node.metrics);
+                reason.get_or_insert_with(|| format!("{host} is not connected to: {why}"));
+            }
+            if !target.addresses.is_empty() {
+                good.push(target);
+            }
+        }
+        match (good.is_empty(), reason, later) {
+            (true, Some(reason), None) => Err(Unreachable { reason, ..NoHosts::Forbidden(name).into() }),
+            (true, _, Some(later)) => Err(NoHosts::from(later.failure).into()),
+            _ => Ok(good),
+        }
     }
 
     fn rules(&self) -> Rules {

@@ -147,8 +147,12 @@ impl Unreachable {
 /// Whether the recipient domain's own servers are meant.
 fn is_direct(route: &Route, recipient: &Mailbox) -> bool {
     let says_so = route.origin == DIRECT_DELIVERY || route.origin.starts_with(RELAY_RULE);
-    let domain = recipient.domain().to_lowercase();
-    says_so && matches!(route.next_hop.hosts.as_slice(), [only] if only.port.is_none() && only.host == domain)
+    let [only] = route.next_hop.hosts.as_slice() else { return false };
+    let is_its_host = match recipient.domain().address() {
+        Some(address) => only.host == address.to_string(),
+        None => only.port.is_none() && only.host == recipient.domain().to_lowercase(),
+    };
+    says_so && is_its_host
 }
 
 /// How a connection was lost, in words.

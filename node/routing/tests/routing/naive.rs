@@ -260,11 +260,13 @@ impl<'a> Naive<'a> {
 
     fn relayed(&self, address: &str, via: Option<&MailDomain>) -> String {
         let domain = parts(address).1.to_lowercase();
-        let hosts: Vec<String> = match self.rule(address, via).map(|rule| &rule.target) {
-            Some(RuleTarget::Relay { hosts }) => hosts.iter().map(ToString::to_string).collect(),
-            Some(RuleTarget::Direct) | None => vec![domain.clone()],
-        };
-        format!("smtp:{} [{domain}]", hosts.join(","))
+        match self.rule(address, via).map(|rule| &rule.target) {
+            Some(RuleTarget::Relay { hosts }) => {
+                let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+                format!("smtp:{} [{domain}]", hosts.join(","))
+            }
+            Some(RuleTarget::Direct) | None => format!("smtp+guarded:{domain} [{domain}]"),
+        }
     }
 
     fn rule_fits(&self, rule: &RelayRule, address: &str, via: Option<&MailDomain>) -> bool {

@@ -22,6 +22,7 @@ fn only_the_recipients_own_domain_says_that_it_takes_no_mail() {
         ("RelayRule mail/smart-host", "typo.example", None, false),
         ("MailDomain mail/example-com", "example.com", None, false),
         ("direct delivery", "example.com", Some(25), false),
+        ("direct delivery", "192.0.2.1", Some(25), false),
     ] {
         let found = null_mx();
         assert_eq!(
@@ -29,6 +30,16 @@ fn only_the_recipients_own_domain_says_that_it_takes_no_mail() {
             is_permanent,
             "{origin} {host}"
         );
+    }
+    let to_address: Mailbox = "b@[IPv6:2001:db8::1]".parse().unwrap();
+    let forbidden = Unreachable::from(NoHosts::Forbidden("2001:db8::1".parse().unwrap()));
+    for (origin, host, is_permanent) in [
+        ("direct delivery", "2001:db8::1", true),
+        ("direct delivery", "2001:db8::2", false),
+        ("MailDomain mail/example-com", "2001:db8::1", false),
+    ] {
+        let found = forbidden.permanent(&route(origin, host, Some(25)), &to_address);
+        assert_eq!(found.is_some(), is_permanent, "{origin} {host}");
     }
     let no_host = Unreachable::from(NoHosts::NoSuchHost("example.com".parse().unwrap()));
     assert!(no_host.permanent(&route("direct delivery", "example.com", None), &to).is_none());
