@@ -23,7 +23,9 @@ pub struct OpenSmtpd {
 }
 
 impl OpenSmtpd {
-    /// Takes mail, in clear: the TLS of Debian's build fails with Debian's OpenSSL.
+    /// Takes mail, in clear. Debian's build (6.8.0p2 with OpenSSL 3) cannot show a certificate: it keeps private keys in a process of their own, which the
+    /// process that makes handshakes reaches by replacing OpenSSL's methods for RSA and EC keys, and OpenSSL 3 does not use those any more. Whatever the
+    /// key and the version of TLS, its handshakes end with `missing private key` (OpenSMTPD's issue 1171).
     pub fn start() -> Result<Self> {
         let program = binaries::unpacked("opensmtpd", "usr/sbin/smtpd")?;
         let libexec = binaries::unpacked("opensmtpd", "usr/libexec/opensmtpd/mail.maildir")?;
