@@ -15,6 +15,7 @@ use std::time::{Duration, SystemTime};
 
 use posthouse_tests::gateway::Gateway;
 use posthouse_tests::manifests::{self, Manifests};
+use posthouse_tests::peers::opensmtpd::OpenSmtpd;
 use posthouse_tests::peers::openssl::{s_client, testssl};
 use posthouse_tests::peers::postfix::Postfix;
 use posthouse_tests::peers::{msmtp, swaks};
@@ -332,6 +333,14 @@ fn swaks_msmtp_openssl_and_postfix_speak_tls_with_it() {
         assert!(is_traced_as_encrypted(&letter));
         assert!(postfix.log().contains("Verified TLS connection"), "{}", postfix.log());
     }
+}
+
+#[test]
+fn opensmtpd_speaks_tls_with_it() {
+    let house = House::start();
+    let opensmtpd = OpenSmtpd::origin(house.address("smtp")).unwrap();
+    send(&mut Client::hello(opensmtpd.address()).unwrap());
+    assert!(is_traced_as_encrypted(&house.letter()));
 }
 
 fn said(output: &Output) -> String {

@@ -8,6 +8,8 @@
     reason = "tests say what they expect"
 )]
 
+use std::net::SocketAddr;
+
 use posthouse_tests::gateway::Gateway;
 use posthouse_tests::manifests::Manifests;
 use posthouse_tests::peers::postfix::Postfix;
@@ -46,6 +48,31 @@ fn mail_that_a_server_sends_back_again_and_again_ends_with_one_bounce() {
     let log = gateway.operator().log().unwrap();
     let turns = log.lines().filter(|line| line.contains("accepted") && line.contains("a@src.test")).count();
     assert_eq!(turns, 2, "{log}");
+}
+
+#[test]
+fn a_listener_of_the_gateway_itself_is_no_next_hop_and_another_port_of_its_address_is() {
+    let beside = Sink::start(Protocol::Smtp, accept_all()).unwrap();
+    let manifests = Manifests::new().unwrap();
+    let recipients = "{recipients: [\"*@dst.test\"]}";
+    // Under its address, and as IPv6 writes it.
+    for ip in ["127.0.0.1", "::ffff:127.0.0.1"] {
+        manifests.relay("self", recipients, free_address().unwrap()).unwrap();
+        let mut gateway = Gateway::start(manifests.path()).unwrap();
+        let own = gateway.smtp().unwrap();
+        assert_eq!(own.ip(), beside.address().ip(), "only the port tells them apart");
+        manifests.relay("self", recipients, SocketAddr::new(ip.parse().unwrap(), own.port())).unwrap();
+        let sent = Client::hello(own).unwrap().send("a@src.test", &["b@dst.test"], LETTER).unwrap();
+        assert_eq!(sent.code, 250, "{sent}");
+        gateway.until_logged(&["egress_refused", "is this gateway itself", ip]).unwrap();
+        assert_eq!(gateway.counts().unwrap().queued(), 1, "it waits for the rule to be corrected");
+        manifests.relay("self", recipients, beside.address()).unwrap();
+        let letter = beside
+            .letter(SOON)
+            .unwrap_or_else(|error| panic!("{error:#}\n{}", gateway.operator().log_tail()));
+        let hops = String::from_utf8_lossy(&letter.content).matches("Received: ").count();
+        assert_eq!(hops, 1, "it was here once");
+    }
 }
 
 /// A gateway before a sink.

@@ -7,7 +7,10 @@
     reason = "tests say what they expect"
 )]
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use posthouse_config::{
@@ -177,6 +180,24 @@ fn a_new_key_seals_everything_anew() {
     let held = road.assemble(first.pointer, &[key(1)], None).unwrap();
     let now = road.assemble(second.pointer, &[key(1), key(2)], Some(&held)).unwrap();
     assert_eq!(now.snapshot.domains, sent.domains);
+}
+
+#[test]
+fn the_nodes_that_open_it_know_their_traces_by_the_key_that_it_is_sealed_with() {
+    let (old, new) = (key(1), key(2));
+    let mut road = Road::default();
+    let publication = road.publish(&snapshot([]), 1, &old, None);
+    for keys in [vec![key(1)], vec![key(2), key(1)]] {
+        let trace = road.assemble(publication.pointer, &keys, None).unwrap().trace.unwrap();
+        assert_eq!(trace.mark(["id", "<a@b>"]), old.trace().mark(["id", "<a@b>"]));
+        assert_ne!(trace.mark(["id", "<a@b>"]), new.trace().mark(["id", "<a@b>"]));
+        // No two lists of texts are one.
+        let marks =
+            [vec!["id", "<a@b>"], vec!["id<a@b>"], vec!["id", "<a@", "b>"], vec!["id", "<a@b>", ""], vec![]];
+        let marks: HashSet<u64> = marks.into_iter().map(|texts| trace.mark(texts)).collect();
+        assert_eq!(marks.len(), 5);
+        assert_eq!(format!("{trace:?}"), "TraceKey", "nothing of it is shown");
+    }
 }
 
 #[test]
