@@ -26,13 +26,14 @@ test-full: ## what `make test` shows at small sizes, at the promised ones: 100,0
 	@POSTHOUSE_KILL_MESSAGES=100000 POSTHOUSE_DEAD_HOP_MESSAGES=50000 $(CARGO) test --locked --release -p posthouse-tests \
 		--test killed --test scheduling --test bounds -- --nocapture
 
-fuzz: ## texts as manifests, octets as snapshots, and what both sides of SMTP may be told, ten minutes each (nightly)
-	@for target in manifests snapshot receiver sender address header; do tests/fuzz/run $$target 600 || exit 1; done
+fuzz: ## texts as manifests, octets as snapshots, what both sides of SMTP may be told, facts as reports, ten minutes each (nightly)
+	@for target in manifests snapshot receiver sender address header dsn; do tests/fuzz/run $$target 600 || exit 1; done
 
-bench: ## intake and end to end beside a tuned Postfix, deliveries beside a dead next hop, an edit's way to three nodes (target/bench/*.json)
+bench: ## intake and end to end beside a tuned Postfix, in clear and under TLS, deliveries beside a dead next hop, an edit's way to three nodes (target/bench/*.json)
 	@.ci/setup
 	@$(CARGO) build --locked --release -p posthouse-operator -p posthouse-node --bins
 	@$(CARGO) bench --locked -p posthouse-tests --bench relay -- $(ARGS)
+	@$(CARGO) bench --locked -p posthouse-tests --bench relay -- --tls $(ARGS)
 	@$(CARGO) bench --locked -p posthouse-tests --bench lanes -- $(ARGS)
 	@$(CARGO) bench --locked -p posthouse-tests --bench propagation -- $(ARGS)
 

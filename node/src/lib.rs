@@ -17,6 +17,7 @@ pub mod logging;
 pub mod metrics;
 pub mod names;
 pub mod node;
+pub mod own_hops;
 pub mod policy;
 pub mod presence;
 pub mod queue_modes;

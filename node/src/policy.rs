@@ -13,6 +13,7 @@ use crate::{
         retry::RetrySchedule,
     },
     names::Names,
+    own_hops::OwnHops,
     tls::{
         self,
         client::ClientConfigs,
@@ -30,6 +31,8 @@ pub struct Policy {
     pub router: Router,
     /// When mail is tried again.
     pub retry: RetrySchedule,
+    /// By what mail is known that was here before; none where the snapshot came by no publication.
+    pub own_hops: Option<OwnHops>,
     /// Whom the node asks for names.
     pub names: Arc<Names>,
     /// What handshakes with next hops are made with.
@@ -43,7 +46,8 @@ pub struct Policy {
 impl Policy {
     /// Makes a snapshot ready; what did not change is taken from the policy `before`. It may read the system's trusted roots.
     pub fn new(assembled: &Assembled, before: Option<&Self>) -> Result<Self, BadCertificate> {
-        Self::of(Arc::clone(&assembled.snapshot), assembled.pointer.index, before)
+        let policy = Self::of(Arc::clone(&assembled.snapshot), assembled.pointer.index, before)?;
+        Ok(Self { own_hops: assembled.trace.clone().map(OwnHops::new), ..policy })
     }
 
     /// The same for a snapshot that came by no publication.
@@ -57,6 +61,7 @@ impl Policy {
         Ok(Self {
             router: Router::new(Arc::clone(&snapshot)),
             retry,
+            own_hops: None,
             names: Names::of(snapshot.gateway.resolver.as_ref(), before.map(|before| &before.names)),
             client_tls: ClientConfigs::of(&snapshot, before.map(|before| &before.client_tls)),
             logins: Logins::of(&snapshot),

@@ -18,6 +18,8 @@ pub struct Received<'a> {
     pub protocol: &'a str,
     /// The queue id.
     pub id: MessageId,
+    /// What this gateway knows the line again by.
+    pub mark: Option<&'a str>,
     /// The recipient, if there is only one: more would tell each of the others (RFC 5321 §7.6).
     pub recipient: Option<&'a str>,
     /// When.
@@ -34,10 +36,11 @@ impl Received<'_> {
             Some(IpAddr::V4(address)) => format!("from {} ([{address}])", self.helo),
             None => format!("from {}", self.helo),
         };
+        let mark = self.mark.map(|mark| format!(" (mark {mark})")).unwrap_or_default();
         let recipient =
             self.recipient.map(|recipient| format!("\r\n\tfor <{recipient}>")).unwrap_or_default();
         format!(
-            "Received: {from}\r\n\tby {} with {} id {}{recipient};\r\n\t{}\r\n",
+            "Received: {from}\r\n\tby {} with {} id {}{mark}{recipient};\r\n\t{}\r\n",
             self.hostname,
             self.protocol,
             self.id,
@@ -49,6 +52,7 @@ impl Received<'_> {
 #[cfg(test)]
 mod tests {
     use posthouse_model::ShardId;
+    use posthouse_smtp::content::{HeaderObserver, Mark};
 
     use super::*;
 
@@ -59,6 +63,7 @@ mod tests {
             hostname: "mail.example.com",
             protocol: "ESMTP",
             id: MessageId::new(0, ShardId(0), 1),
+            mark: Some("0123456789abcdef"),
             recipient,
             at: Timestamp(1_700_000_000_000),
         }
@@ -69,9 +74,20 @@ mod tests {
     fn the_line_names_client_gateway_id_and_the_only_recipient() {
         assert_eq!(
             received(Some("192.0.2.1".parse().unwrap()), Some("a@example.com")),
-            "Received: from client.example ([192.0.2.1])\r\n\tby mail.example.com with ESMTP id 00000000000000000000000001\
+            "Received: from client.example ([192.0.2.1])\r\n\tby mail.example.com with ESMTP id 00000000000000000000000001 (mark 0123456789abcdef)\
              \r\n\tfor <a@example.com>;\r\n\tTue, 14 Nov 2023 22:13:20 +0000\r\n"
         );
+    }
+
+    #[test]
+    fn the_mark_is_found_again() {
+        for recipient in [None, Some("a@example.com")] {
+            let mut header = HeaderObserver::new();
+            header.observe(received(None, recipient).as_bytes());
+            let expected =
+                Mark { id: "00000000000000000000000001".to_owned(), mark: "0123456789abcdef".to_owned() };
+            assert_eq!(header.into_marks(), [expected]);
+        }
     }
 
     #[test]

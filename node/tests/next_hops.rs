@@ -56,8 +56,11 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let zone = Zone::new("example.com", "mx A 127.0.0.1\nnull MX 0 .\ndirect MX 10 mx\n");
-        let named = Named::start(&[zone]).unwrap();
+        let zone = Zone::new(
+            "example.com",
+            "mx A 127.0.0.1\nnull MX 0 .\ndirect MX 10 mx\nastray MX 10 mx\nastray MX 20 nobody\nnobody A 0.0.0.0\nunsure MX 10 mx\nunsure MX 20 x.gone.broken.example.\n",
+        );
+        let named = Named::start(&[zone, Zone::broken("broken.example")]).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let store: Arc<dyn Store> = Arc::new(EmbeddedStore::open(folder.path()).unwrap());
         let metrics = Arc::new(Metrics::new());
@@ -214,6 +217,22 @@ async fn what_the_dns_says_of_a_domain_is_told_and_the_next_host_is_tried() {
     world.node.here.listens_at(vec!["0.0.0.0:25".parse().unwrap()]);
     let itself = error(world.connect(&[by_mx("direct.example.com")], Security::default()).await);
     assert!(matches!(itself.said, Said::Dns(NoHosts::Loop(_))), "{itself:?}");
+}
+
+#[tokio::test]
+async fn a_domain_whose_hosts_are_where_no_mail_is_sent_to_says_so_for_good_unless_another_may_be_found() {
+    let world = World::new();
+    let guarded = || Security { guarded: true, ..Security::default() };
+    let astray = error(world.connect(&[by_mx("astray.example.com")], guarded()).await);
+    assert!(matches!(astray.said, Said::Dns(NoHosts::Forbidden(_))), "{astray:?}");
+    assert!(astray.reason.contains("which the gateway's egress.deniedNetworks has"), "{astray:?}");
+    let literal = error(world.connect(&[at("127.0.0.1", 25)], guarded()).await);
+    assert!(matches!(literal.said, Said::Dns(NoHosts::Forbidden(_))), "{literal:?}");
+    let unsure = error(world.connect(&[by_mx("unsure.example.com")], guarded()).await);
+    assert!(matches!(unsure.said, Said::Dns(NoHosts::Unanswered(_))), "{unsure:?}");
+    let metrics = world.node.metrics.expose(None);
+    assert!(metrics.contains("posthouse_egress_refused_total{reason=\"denied\"} 3"), "{metrics}");
+    assert!(metrics.contains("posthouse_egress_refused_total{reason=\"nobody\"} 1"), "{metrics}");
 }
 
 /// A server that knows nobody, for one session; answers what it heard.

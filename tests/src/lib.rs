@@ -13,6 +13,7 @@ pub mod peers;
 pub mod pki;
 pub mod process;
 pub mod proxy;
+pub mod saboteur;
 pub mod sink;
 pub mod smtp;
 pub mod spread;

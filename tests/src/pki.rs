@@ -4,8 +4,10 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use anyhow::{Context, Result, ensure};
+use jiff::Timestamp;
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -65,6 +67,12 @@ impl Authority {
 
     /// One whose month was in 2020.
     pub fn issue_expired(&self, names: &[&str]) -> Result<Identity> {
+        self.issue_until(names, "2020-02-01T00:00:00Z".parse::<Timestamp>()?.into())
+    }
+
+    /// One that is good from 2020 until then, to the second.
+    pub fn issue_until(&self, names: &[&str], end: SystemTime) -> Result<Identity> {
+        let end = Timestamp::try_from(end)?.strftime("%Y%m%d%H%M%SZ").to_string();
         let folder = self.folder.path();
         write_configuration(folder, names)?;
         let mut request = openssl("req")?;
@@ -82,7 +90,7 @@ impl Authority {
         let mut sign = openssl("ca")?;
         sign.args(["-batch", "-notext", "-config", CONFIGURATION, "-in", "server.csr", "-out", "server.pem"]);
         sign.args(["-cert", "root.pem", "-keyfile", "root.key", "-extensions", "server"]);
-        sign.args(["-startdate", "20200101000000Z", "-enddate", "20200201000000Z"]);
+        sign.args(["-startdate", "20200101000000Z", "-enddate", &end]);
         run(sign.current_dir(folder))?;
         self.identity("server")
     }

@@ -57,6 +57,16 @@ impl Stream {
         Ok(Self::Served(Box::new(StreamOwned::new(connection, stream))))
     }
 
+    /// The connection beneath.
+    #[must_use]
+    pub fn tcp(&self) -> &TcpStream {
+        match self {
+            Self::Clear(stream) => stream,
+            Self::Called(stream) => &stream.sock,
+            Self::Served(stream) => &stream.sock,
+        }
+    }
+
     /// Whether it is encrypted.
     #[must_use]
     pub fn is_encrypted(&self) -> bool {

@@ -1,5 +1,5 @@
-//! What fuzzing begins with and what it found once, in every build (`tests/fuzz/run` is what fuzzes): the snapshot as a node meets it, and what
-//! both sides of SMTP may be told.
+//! What fuzzing begins with and what it found once, in every build (`tests/fuzz/run` is what fuzzes): the snapshot as a node meets it, what both
+//! sides of SMTP may be told, and the reports that senders get.
 
 #![allow(
     clippy::unwrap_used,
@@ -9,6 +9,8 @@
     reason = "tests say what they expect"
 )]
 
+#[path = "../fuzz/laws/dsn.rs"]
+mod dsn;
 #[path = "../fuzz/laws/smtp.rs"]
 mod smtp;
 #[path = "../fuzz/laws/snapshot.rs"]
@@ -40,6 +42,9 @@ fn no_seed_breaks_a_law() {
         for (name, seed) in seeds(target) {
             smtp::broken(target, &seed).expect("a seed").unwrap_or_else(|law| panic!("{name}: {law}"));
         }
+    }
+    for (name, seed) in seeds("dsn") {
+        dsn::broken(&seed).expect("facts").unwrap_or_else(|law| panic!("{name}: {law}"));
     }
     for (name, seed) in seeds("snapshot") {
         snapshot::broken(&seed).expect("a door").unwrap_or_else(|law| panic!("{name}: {law}"));
@@ -102,6 +107,45 @@ fn mutilated_dialogues_break_no_law() {
             if let Some(Err(law)) = smtp::broken(target, &input) {
                 panic!("{target}, {name}: {law}\n{}", String::from_utf8_lossy(&input));
             }
+        }
+    }
+}
+
+/// The same for the facts of reports.
+#[test]
+fn mutilated_facts_break_no_law() {
+    let seeds = seeds("dsn");
+    let mut random = StdRng::seed_from_u64(1);
+    let pieces: [&[u8]; 16] = [
+        b"\r\n",
+        b"\n",
+        b"\r\n\r\n",
+        b"\r\n--posthouse-",
+        b"\0",
+        b"\xff",
+        "\u{fc}".as_bytes(),
+        "\u{2028}".as_bytes(),
+        b"                    ",
+        b"+0D+0A",
+        b"+20",
+        b"\\x{FC}",
+        b": ",
+        b"-",
+        b"\n250-",
+        &[b'x'; 990],
+    ];
+    let count = std::env::var("POSTHOUSE_TEXTS").map_or(2000, |count| count.parse::<usize>().unwrap());
+    for _ in 0..count {
+        let (name, seed) = &seeds[random.random_range(0..seeds.len())];
+        let mut input = seed.clone();
+        for _ in 0..random.random_range(1..5) {
+            let at = random.random_range(0..=input.len());
+            let end = (at + random.random_range(0..4)).min(input.len());
+            let piece = pieces[random.random_range(0..pieces.len())];
+            input.splice(at..end, piece.iter().copied());
+        }
+        if let Some(Err(law)) = dsn::broken(&input) {
+            panic!("{name}: {law}\n--- from ---\n{}", String::from_utf8_lossy(&input));
         }
     }
 }

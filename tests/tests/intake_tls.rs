@@ -11,7 +11,7 @@
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::process::Output;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use posthouse_tests::gateway::Gateway;
 use posthouse_tests::manifests::{self, Manifests};
@@ -247,6 +247,17 @@ fn a_handshake_that_never_comes_ends_and_keeps_nobody_waiting() {
     assert_eq!(silent.read_to_end(&mut Vec::new()).unwrap(), 0);
     house.gateway.until_logged(&["handshake_failed", "listener=\"smtp\""]).unwrap();
     assert!(asked.reply().is_err());
+}
+
+#[test]
+fn that_a_certificate_has_expired_is_told_when_it_does_and_not_at_the_next_edit() {
+    let mut house = House::start();
+    let end = SystemTime::now() + Duration::from_secs(3);
+    let identity = house.authority.issue_until(&["gateway.test"], end).unwrap();
+    house.manifests.certificate("first", &identity).unwrap();
+    // It is looked at once, by the edit; what is said of it later, time alone brings about.
+    house.gateway.until_logged(&["in force on every node"]).unwrap();
+    house.gateway.until_logged(&["CertificateExpired", "mail/first has expired"]).unwrap();
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Where mail goes that no rule leads: by MX (RFC 5321 §5), asked of a name server of the test's own.
 //!
-//! Exchangers are spoken to on port 25, so each sink has a loopback address to itself.
+//! Exchangers are spoken to on port 25, so each sink has a loopback address to itself; the gateways are told that this is where mail goes.
 
 #![allow(
     clippy::unwrap_used,
@@ -24,7 +24,7 @@ use posthouse_tests::wait::{self, SOON};
 struct House {
     // In the order in which they end.
     gateway: Gateway,
-    _manifests: Manifests,
+    manifests: Manifests,
     named: Named,
     home: Sink,
 }
@@ -32,16 +32,21 @@ struct House {
 impl House {
     /// With these records in the zone, and these intervals between attempts.
     fn start(records: &str, retry: &str) -> Self {
+        Self::start_with(records, retry, "egress: {deniedNetworks: []}")
+    }
+
+    /// The same with this block of the gateway's.
+    fn start_with(records: &str, retry: &str, egress: &str) -> Self {
         let home = exchanger();
         let records =
             format!("src MX 10 home.src\nhome.src A {}\ngateway A 127.0.0.1\n{records}", home.address().ip());
         let named = Named::start(&[Zone::new("test", &records), Zone::broken("broken.example")]).unwrap();
         let manifests = Manifests::new().unwrap();
         let resolver = format!("resolver: {{nameservers: [\"{}\"]}}", named.address());
-        let gateway = manifests::gateway(&["{name: smtp, port: 25, protocol: Smtp}"], &[&resolver]);
+        let gateway = manifests::gateway(&["{name: smtp, port: 25, protocol: Smtp}"], &[&resolver, egress]);
         manifests.write("gateway.yaml", &gateway.replace("[1s]", retry)).unwrap();
         let gateway = Gateway::start(manifests.path()).unwrap();
-        Self { gateway, _manifests: manifests, named, home }
+        Self { gateway, manifests, named, home }
     }
 
     fn send(&self, to: &str) {
@@ -198,4 +203,57 @@ fn a_gateway_that_is_the_spare_exchanger_sends_to_the_best_only() {
         House::start(&format!("dst MX 10 best.dst\ndst MX 20 gateway\nbest.dst A {gone}"), "[1h]");
     house.send("b@dst.test");
     house.until_deferred();
+}
+
+#[test]
+fn a_strangers_domain_leads_nowhere_into_this_machine_or_its_network() {
+    let (local, alive) = (exchanger(), exchanger());
+    // Port 25 of these addresses is not the gateway's own.
+    let records = format!(
+        "dst MX 10 local.dst\ndst MX 20 link.dst\nlocal.dst A {}\nlink.dst A 169.254.169.254\nlink.dst AAAA ::ffff:169.254.0.1\n\
+         far MX 10 local.dst\nfar MX 20 alive.far\nalive.far A {}",
+        ip(&local),
+        ip(&alive)
+    );
+    let network = match ip(&local) {
+        IpAddr::V4(four) => format!("{four}/32"),
+        IpAddr::V6(six) => format!("{six}/128"),
+    };
+    // The default has all of loopback, which is where these tests have everybody.
+    let denied = format!("egress: {{deniedNetworks: [\"{network}\", \"169.254.0.0/16\"]}}");
+    let mut house = House::start_with(&records, "[1h]", &denied);
+    for to in ["b@dst.test", &format!("b@[{}]", ip(&local))] {
+        house.send(to);
+        let bounce = house.bounce();
+        assert!(bounce.contains("Status: 5.4.4"), "{bounce}");
+        let words = bounce.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(words.contains("are at addresses that no mail is sent to"), "{bounce}");
+        assert!(!bounce.contains("deniedNetworks"), "how the gateway is set up is nothing for its senders");
+    }
+    // Its owner is told the field and the cure.
+    house
+        .gateway
+        .until_logged(&["egress_refused", "169.254.0.0/16", "egress.deniedNetworks", "RelayRule"])
+        .unwrap();
+    house.send("b@far.test");
+    assert_eq!(alive.letter(SOON).unwrap().to, ["b@far.test"]);
+    house.gateway.until_drained(SOON).unwrap();
+    assert_eq!(local.sessions(), 0);
+}
+
+#[test]
+fn by_default_nobodys_domain_leads_to_loopback_and_a_rule_that_names_the_host_does() {
+    let local = exchanger();
+    let records = format!("dst MX 10 local.dst\nlocal.dst A {}", ip(&local));
+    let mut house = House::start_with(&records, "[1h]", "");
+    let matching = "{senders: [\"<>\"], recipients: [\"*@src.test\"]}";
+    house.manifests.relay("home", matching, house.home.address()).unwrap();
+    house.gateway.restart().unwrap();
+    house.send("b@dst.test");
+    assert!(house.bounce().contains("Status: 5.4.4"));
+    assert_eq!(local.sessions(), 0);
+    house.manifests.relay("dst", "{recipients: [\"*@dst.test\"]}", local.address()).unwrap();
+    house.gateway.restart().unwrap();
+    house.send("b@dst.test");
+    assert_eq!(local.letter(SOON).unwrap().to, ["b@dst.test"]);
 }

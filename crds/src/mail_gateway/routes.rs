@@ -5,11 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::namespaces::NamespaceSelection;
 
-/// What resources of other namespaces may make the nodes connect to; never applied to the gateway's own.
+/// What resources of other namespaces, and the DNS records of recipients' domains, may make the nodes connect to; hosts that the gateway's own
+/// namespace names are not held against it.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Egress {
-    /// Networks that are not connected to, checked on the address at connect time; absent: loopback and link-local.
+    /// Networks that are not connected to, checked on the address at connect time, by direct delivery too; absent: loopback and link-local.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 64))]
     pub denied_networks: Option<Vec<String>>,

@@ -12,7 +12,7 @@ use crate::{
     index::{Index, IndexError, Section},
     pointer::{ChunkName, Pointer},
     rule::RelayRule,
-    seal::{self, Purpose, SealError, SealingKey},
+    seal::{self, Purpose, SealError, SealingKey, TraceKey},
     sections::{CHUNK_LENGTH, List},
     snapshot::{Disorder, Queue, Retired, Snapshot},
     tls::Certificate,
@@ -25,6 +25,8 @@ pub struct Assembled {
     pub pointer: Pointer,
     /// The snapshot.
     pub snapshot: Arc<Snapshot>,
+    /// What the nodes that have it know their own trace headers by; of the key that it is sealed with.
+    pub trace: Option<TraceKey>,
     sections: HashMap<Section, (Arc<Part>, usize)>,
 }
 
@@ -43,6 +45,7 @@ enum Part {
 pub struct Assembly {
     pointer: Pointer,
     index: Index,
+    trace: Option<TraceKey>,
 }
 
 /// Why a snapshot is refused: whole, whatever is wrong with it.
@@ -105,7 +108,7 @@ impl Assembly {
     /// Opens the index that the pointer names.
     pub fn open(pointer: Pointer, sealed: &[u8], keys: &[SealingKey]) -> Result<Self, Refusal> {
         let index = Index::open(&pointer, sealed, keys)?;
-        Ok(Self { pointer, index })
+        Ok(Self { pointer, index, trace: seal::trace_key(keys, sealed) })
     }
 
     /// The pieces that what is `held` does not have.
@@ -126,7 +129,7 @@ impl Assembly {
         keys: &[SealingKey],
         held: Option<&Assembled>,
     ) -> Result<Assembled, Refusal> {
-        let Self { pointer, index } = self;
+        let Self { pointer, index, trace } = self;
         let mut sections = HashMap::with_capacity(index.sections.len());
         let mut certificates = Vec::new();
         let (mut queues, mut domains, mut rules, mut retired) =
@@ -162,7 +165,7 @@ impl Assembly {
             certificates: certificates.into(),
         };
         snapshot.check()?;
-        Ok(Assembled { pointer, snapshot: Arc::new(snapshot), sections })
+        Ok(Assembled { pointer, snapshot: Arc::new(snapshot), trace, sections })
     }
 }
 

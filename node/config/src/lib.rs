@@ -46,7 +46,7 @@ pub use publication::Publication;
 pub use resource::{ParseResourceError, ResourceName};
 pub use rule::{Match, RelayRule, RuleTarget, Tier};
 pub use schema::{Downgraded, Part, common_schema};
-pub use seal::{KEY_LENGTH, KeyId, ParseKeyError, SealError, SealingKey};
+pub use seal::{KEY_LENGTH, KeyId, ParseKeyError, SealError, SealingKey, TraceKey};
 pub use secret::{Credentials, Secret};
 pub use sections::CHUNK_LENGTH;
 pub use snapshot::{Disorder, Hold, Queue, Retired, Snapshot, local_queue_name};

@@ -49,7 +49,12 @@ pub struct SealingKey {
     id: KeyId,
     cipher: LessSafeKey,
     nonce: hmac::Key,
+    trace: TraceKey,
 }
+
+/// What the nodes of a gateway know their own trace headers by: had from the sealing key, so that all of them have it and nobody else.
+#[derive(Clone)]
+pub struct TraceKey(hmac::Key);
 
 /// A text that is no key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -98,15 +103,22 @@ impl SealingKey {
         let root = hkdf::Salt::new(hkdf::HKDF_SHA256, b"posthouse snapshot").extract(octets);
         let cipher = root.expand(&[b"seal"], &AES_256_GCM_SIV)?;
         let nonce = root.expand(&[b"nonce"], hmac::HMAC_SHA256)?;
+        let trace = root.expand(&[b"trace"], hmac::HMAC_SHA256)?;
         let (mut id, mut whole) = ([0; KEY_ID], [0; 32]);
         root.expand(&[b"id"], hkdf::HKDF_SHA256)?.fill(&mut whole)?;
         id.iter_mut().zip(whole).for_each(|(to, from)| *to = from);
-        Ok(Self { id: KeyId(id), cipher: LessSafeKey::new(UnboundKey::from(cipher)), nonce: nonce.into() })
+        let cipher = LessSafeKey::new(UnboundKey::from(cipher));
+        Ok(Self { id: KeyId(id), cipher, nonce: nonce.into(), trace: TraceKey(trace.into()) })
     }
 
     /// Its id.
     pub fn id(&self) -> KeyId {
         self.id
+    }
+
+    /// What the nodes that have it know their own trace headers by.
+    pub fn trace(&self) -> TraceKey {
+        self.trace.clone()
     }
 
     pub(crate) fn seal(&self, purpose: Purpose, plain: &[u8]) -> Result<Vec<u8>, SealError> {
@@ -139,6 +151,26 @@ impl SealingKey {
     }
 }
 
+impl TraceKey {
+    /// A keyed hash of these texts in their order (RFC 2104 with SHA-256, its first 64 bits): who has not the key can neither make nor check it.
+    pub fn mark<'t>(&self, texts: impl IntoIterator<Item = &'t str>) -> u64 {
+        let mut context = hmac::Context::with_key(&self.0);
+        for text in texts {
+            context.update(&(text.len() as u64).to_be_bytes()); // so that no two lists of texts read the same
+            context.update(text.as_bytes());
+        }
+        let tag = context.sign();
+        tag.as_ref().iter().take(8).fold(0, |mark, octet| mark << 8 | u64::from(*octet))
+    }
+}
+
+/// The trace key of the key that this was sealed with, if it is among them.
+pub(crate) fn trace_key(keys: &[SealingKey], sealed: &[u8]) -> Option<TraceKey> {
+    let (_, rest) = sealed.split_first()?;
+    let (id, _) = rest.split_first_chunk::<KEY_ID>()?;
+    keys.iter().find(|key| key.id == KeyId(*id)).map(SealingKey::trace)
+}
+
 /// Opens what was sealed with one of these keys; what comes out has at most `limit` octets.
 pub(crate) fn open(
     keys: &[SealingKey],
@@ -169,6 +201,12 @@ pub(crate) fn open(
 impl fmt::Debug for SealingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "SealingKey({})", self.id)
+    }
+}
+
+impl fmt::Debug for TraceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TraceKey")
     }
 }
 

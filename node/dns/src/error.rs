@@ -16,6 +16,9 @@ pub enum NoHosts {
     /// RFC 5321 §5.1: MX records, or none and the domain itself, but no host with an address.
     #[error("no host with an address takes mail for {0}")]
     NoUsableHost(Destination),
+    /// There are hosts, but none at an address that mail may be sent to: who looks at addresses says so.
+    #[error("the hosts of {0} are at addresses that no mail is sent to")]
+    Forbidden(Destination),
     /// RFC 5321 §5.1: this gateway is the best host.
     #[error("the MX of {0} points back to this gateway")]
     Loop(Destination),
@@ -35,6 +38,7 @@ impl NoHosts {
             Self::NullMx(_) => "null_mx",
             Self::NoSuchDomain(_) => "no_such_domain",
             Self::NoUsableHost(_) => "no_usable_host",
+            Self::Forbidden(_) => "forbidden",
             Self::Loop(_) => "loop",
             Self::NoSuchHost(_) => "no_such_host",
             Self::Unanswered(failure) => failure.cause.category(),
@@ -45,7 +49,11 @@ impl NoHosts {
     #[must_use]
     pub const fn is_permanent(&self) -> bool {
         match self {
-            Self::NullMx(_) | Self::NoSuchDomain(_) | Self::NoUsableHost(_) | Self::Loop(_) => true,
+            Self::NullMx(_)
+            | Self::NoSuchDomain(_)
+            | Self::NoUsableHost(_)
+            | Self::Forbidden(_)
+            | Self::Loop(_) => true,
             Self::NoSuchHost(_) | Self::Unanswered(_) => false,
         }
     }
@@ -59,7 +67,7 @@ impl NoHosts {
             // RFC 3463 §3.2: X.1.2, bad destination system address
             Self::NoSuchDomain(_) => EnhancedStatus::permanent(1, 2),
             // RFC 3463 §3.5: X.4.4, unable to route ("a DNS lookup returning only an SOA record")
-            Self::NoUsableHost(_) => EnhancedStatus::permanent(4, 4),
+            Self::NoUsableHost(_) | Self::Forbidden(_) => EnhancedStatus::permanent(4, 4),
             // RFC 3463 §3.5: X.4.6, routing loop detected
             Self::Loop(_) => EnhancedStatus::permanent(4, 6),
             Self::NoSuchHost(_) => EnhancedStatus::transient(4, 4),
@@ -73,7 +81,7 @@ impl NoHosts {
     pub fn code(&self) -> ReplyCode {
         let number = match self {
             Self::NullMx(_) => 556, // RFC 7504 §4, RFC 7505 §4.1
-            Self::NoSuchDomain(_) | Self::NoUsableHost(_) => 550,
+            Self::NoSuchDomain(_) | Self::NoUsableHost(_) | Self::Forbidden(_) => 550,
             Self::Loop(_) => 554,
             Self::NoSuchHost(_) | Self::Unanswered(_) => 451,
         };
@@ -96,6 +104,7 @@ mod tests {
             (NoHosts::NullMx(to()), 556, "5.1.10"),
             (NoHosts::NoSuchDomain(to()), 550, "5.1.2"),
             (NoHosts::NoUsableHost(to()), 550, "5.4.4"),
+            (NoHosts::Forbidden(to()), 550, "5.4.4"),
             (NoHosts::Loop(to()), 554, "5.4.6"),
             (NoHosts::NoSuchHost(to()), 451, "4.4.4"),
             (NoHosts::Unanswered(Failure { question, cause: Cause::Bogus }), 451, "4.4.3"),

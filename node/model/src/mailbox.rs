@@ -79,6 +79,12 @@ impl LocalPart {
     pub fn is_postmaster(&self) -> bool {
         self.value().eq_ignore_ascii_case("postmaster")
     }
+
+    /// Whether this is the name by which misuse is reported, in any case (RFC 2142 §4).
+    #[must_use]
+    pub fn is_abuse(&self) -> bool {
+        self.value().eq_ignore_ascii_case("abuse")
+    }
 }
 
 /// RFC 5322 §3.2.3, RFC 6531 §3.3.
@@ -87,7 +93,7 @@ fn is_atext(c: char) -> bool {
 }
 
 /// UTF8-non-ascii of RFC 6531 §3.3 without what is no text: the controls of ISO 6429, and what ends a line or a paragraph.
-fn is_utf8_text(c: char) -> bool {
+pub(crate) fn is_utf8_text(c: char) -> bool {
     !c.is_ascii() && !c.is_control() && !matches!(c, '\u{2028}' | '\u{2029}' | '\u{feff}')
 }
 
@@ -280,6 +286,7 @@ mod tests {
         assert_eq!(LocalPart::new(r#""alice""#).unwrap(), LocalPart::new("alice").unwrap());
         assert_ne!(LocalPart::new("Alice").unwrap(), LocalPart::new("alice").unwrap());
         assert!(LocalPart::new("PostMaster").unwrap().is_postmaster());
+        assert!(LocalPart::new("\"Abuse\"").unwrap().is_abuse());
     }
 
     #[test]

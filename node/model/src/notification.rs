@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt, str::FromStr};
 
-use crate::Mailbox;
+use crate::{Mailbox, mailbox::is_utf8_text};
 
 /// The longest ENVID as given (RFC 3461 §4.4).
 pub const ENVID_LENGTH: usize = 100;
@@ -270,7 +270,7 @@ impl FromStr for OriginalRecipient {
         } else {
             decode_xtext(address)
                 // Postfix says an address beyond ASCII as the xtext of its UTF-8, which RFC 6533 §3 did not mean: it is understood all the same.
-                .is_some_and(|address| !address.is_empty() && !address.chars().any(char::is_control))
+                .is_some_and(|address| !address.is_empty() && address.chars().all(is_shown))
         };
         if text.len() <= ORCPT_LENGTH && is_atom && is_address {
             Ok(Self(text.into()))
@@ -348,18 +348,20 @@ fn decode_utf8_xtext(text: &str) -> Option<String> {
                     return None;
                 }
                 let c = char::from_u32(u32::from_str_radix(number, 16).ok()?)?;
-                if c.is_control() {
-                    return None;
-                }
-                decoded.push(c);
+                decoded.push(Some(c).filter(|c| is_shown(*c))?);
                 rest = after;
             }
             '!'..='~' if c != '+' && c != '=' => decoded.push(c),
-            c if !c.is_ascii() && !c.is_control() => decoded.push(c),
+            c if is_utf8_text(c) => decoded.push(c),
             _ => return None,
         }
     }
     Some(decoded)
+}
+
+/// Whether a character can stand in a line of a report as it is: no control, and nothing that some readers take for the end of a line.
+fn is_shown(c: char) -> bool {
+    matches!(c, ' '..='~') || is_utf8_text(c)
 }
 
 fn is_printable(byte: u8) -> bool {
@@ -432,7 +434,10 @@ mod tests {
             "X400;/G=a/",
             "rfc822;jörg@b",
             "rfc822;+0D+0A",
+            "rfc822;a+E2+80+A8@b",
             "utf-8;\\x{A}",
+            "utf-8;\\x{2028}",
+            "utf-8;a\u{2028}@b",
             "utf-8;\\x{D800}",
         ] {
             assert!(bad.parse::<OriginalRecipient>().is_err(), "{bad}");

@@ -62,7 +62,7 @@ pub struct Security {
     pub tls: HopTls,
     /// The certificate must name the host and chain to a trusted root, and without TLS nothing is sent.
     pub verified: bool,
-    /// The addresses are of a tenant's choosing: those of the networks that the gateway denies are not connected to.
+    /// The addresses are of a tenant's choosing, or of the recipient's domain: those of the networks that the gateway denies are not connected to.
     pub guarded: bool,
     /// The relay rule whose login or roots are used, `namespace/name`: its connections are nobody else's.
     pub rule: Option<Box<str>>,

@@ -66,7 +66,7 @@ impl RuleDestination {
         let waits = why_it_waits(&origin, &rule.unsupported);
         let security = security(rule);
         match &rule.target {
-            RuleTarget::Direct => Self::Direct(Direct { origin, security, waits }),
+            RuleTarget::Direct => Self::Direct(Direct { origin, security: guarded(security), waits }),
             RuleTarget::Relay { hosts } => {
                 Self::Hosts(smtp_destination(gateway, hosts, origin, security, waits))
             }
@@ -80,7 +80,8 @@ pub(crate) const DIRECT_DELIVERY: &str = "direct delivery";
 impl Direct {
     /// Where no rule matches.
     pub(crate) fn by_default() -> Self {
-        Self { origin: DIRECT_DELIVERY.to_owned(), security: Security::default(), waits: None }
+        let security = guarded(Security::default());
+        Self { origin: DIRECT_DELIVERY.to_owned(), security, waits: None }
     }
 
     /// The route for a recipient of this domain.
@@ -91,6 +92,11 @@ impl Direct {
         };
         smtp_destination(gateway, &[host], self.origin.clone(), self.security.clone(), self.waits.clone())
     }
+}
+
+/// Where the recipient's domain chooses the addresses: nobody has who may send anywhere, not even the gateway's owner (decision 0015).
+fn guarded(security: Security) -> Security {
+    Security { guarded: true, ..security }
 }
 
 fn security(rule: &RelayRule) -> Security {

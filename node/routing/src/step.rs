@@ -63,6 +63,24 @@ pub enum Step {
         /// Who takes it.
         address: Mailbox,
     },
+    /// It is for the postmaster of the gateway itself, or of its misuse.
+    OwnHost {
+        /// As it was given.
+        given: Domain,
+        /// Who takes it; none where only a rule can say so.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        address: Option<Mailbox>,
+    },
+    /// Nobody is listed who hears of misuse: the postmaster does.
+    PostmasterHears {
+        /// Who takes it.
+        address: Mailbox,
+    },
+    /// The name is listed and leads to nobody, but it is one that gets mail in every domain.
+    TakenUnlisted {
+        /// The name.
+        name: LocalPart,
+    },
     /// The name was expanded before on another way.
     ExpandedBefore {
         /// The name.
@@ -166,6 +184,8 @@ pub enum RecipientKind {
     Alias,
     /// Not listed, but every domain has a postmaster.
     Postmaster,
+    /// Not listed, but misuse of every domain can be reported.
+    Abuse,
     /// Nobody is listed: everybody is taken.
     Anybody,
     /// Not listed.
@@ -244,6 +264,16 @@ impl fmt::Display for Step {
             Self::PostmasterElsewhere { address } => {
                 write!(f, "the domain has nowhere to deliver its postmaster's mail: <{address}> takes it")
             }
+            Self::OwnHost { given, address: Some(address) } => {
+                write!(f, "{given} is this gateway itself: <{address}> takes it")
+            }
+            Self::OwnHost { given, address: None } => {
+                write!(f, "{given} is this gateway itself, which has no domain: a rule says where it goes")
+            }
+            Self::PostmasterHears { address } => write!(f, "<{address}> takes it"),
+            Self::TakenUnlisted { name } => {
+                write!(f, "{name} gets mail in every domain: it is taken as if it were not listed")
+            }
             Self::ExpandedBefore { name } => {
                 write!(f, "{name} was reached before: its members have the mail")
             }
@@ -289,6 +319,7 @@ impl fmt::Display for RecipientKind {
             Self::Group => "is a group and stands",
             Self::Alias => "is an alias and stands",
             Self::Postmaster => "is not listed, but is the postmaster, who gets mail in every domain",
+            Self::Abuse => "is not listed, but takes reports of misuse, as in every domain",
             Self::Anybody => "is taken like anybody (recipients.policy AcceptAll)",
             Self::Unknown => "is no user, group or alias of the domain",
         })

@@ -5,14 +5,15 @@
 
 mod local;
 mod relay;
+mod reserved;
 
 use std::{
     borrow::Cow,
     collections::{HashMap, HashSet},
 };
 
-use posthouse_config::{Expansion, MailDomain, Member, Role};
-use posthouse_model::{Domain, ForwardPath, LocalPart, Mailbox, ReversePath, Timestamp};
+use posthouse_config::{Expansion, MailDomain, Member};
+use posthouse_model::{Domain, ForwardPath, Mailbox, ReversePath, Timestamp};
 
 use crate::{
     client::Source,
@@ -41,6 +42,8 @@ pub(crate) struct Walk<'a, T> {
     sender: &'a ReversePath,
     source: Source<'a>,
     names: Names,
+    /// What the lists say of the names that get mail in every domain is passed over.
+    passes_over: bool,
     now: Timestamp,
     trace: &'a mut T,
     permission: Option<RelayPermission>,
@@ -76,7 +79,7 @@ enum Visit<'a> {
     /// It stands for others.
     Opens(&'a Expansion, &'a MailDomain),
     /// Another address takes its mail.
-    StandIn(Mailbox, &'a MailDomain),
+    StandIn(Mailbox, Option<&'a MailDomain>),
     /// Its mail is there already.
     Nothing,
     /// It gets nothing.
@@ -97,6 +100,7 @@ impl<'a, T: Trace> Walk<'a, T> {
             sender,
             source,
             names,
+            passes_over: false,
             now,
             trace,
             permission: None,
@@ -115,7 +119,8 @@ impl<'a, T: Trace> Walk<'a, T> {
             ForwardPath::Mailbox(address) => self.run_address(Cow::Borrowed(address)),
             ForwardPath::Postmaster => match self.bare_postmaster() {
                 Some(address) => self.run_address(Cow::Owned(address)),
-                None => Decision::Refused(Refusal::new(RefusalReason::UnknownRecipient)),
+                // every domain has room for the name
+                None => Decision::Refused(Refusal::new(RefusalReason::AddressTooLong)),
             },
         }
     }
@@ -127,6 +132,7 @@ impl<'a, T: Trace> Walk<'a, T> {
             self.trace.step(|| Step::GatewaySuspended { gateway: gateway.origin.clone() });
             return Decision::Refused(Refusal::new(RefusalReason::GatewaySuspended));
         }
+        let must_be_taken = self.must_be_taken(&address);
         let mut stack = Vec::new();
         let mut next = Some(Pending { address, parent: None, via: None });
         while let Some(pending) = next.take().or_else(|| stack.pop()) {
@@ -138,7 +144,7 @@ impl<'a, T: Trace> Walk<'a, T> {
                 }
                 Visit::StandIn(address, domain) => {
                     let parent = pending.parent;
-                    next = Some(Pending { address: Cow::Owned(address), parent, via: Some(domain) });
+                    next = Some(Pending { address: Cow::Owned(address), parent, via: domain });
                 }
                 Visit::Nothing => {}
                 Visit::Refused(reason) => self.fail(&pending.address, reason),
@@ -148,24 +154,20 @@ impl<'a, T: Trace> Walk<'a, T> {
                 return Decision::Refused(Refusal::new(RefusalReason::ExpansionTooLarge));
             }
         }
-        self.conclude()
-    }
-
-    /// RFC 5321 §4.5.1: `<Postmaster>` without a domain is taken wherever there is anybody to take it.
-    fn bare_postmaster(&mut self) -> Option<Mailbox> {
-        let primary = self.router.primary()?.domain;
-        let local = LocalPart::new("postmaster").ok()?;
-        let address = Mailbox::new(local, primary.domain.clone()).ok()?;
-        self.trace.step(|| Step::BarePostmaster {
-            address: address.clone(),
-            primary: primary.role == Role::Primary,
-        });
-        Some(address)
+        let is_refused =
+            self.deliveries.is_empty() && !self.failures.iter().any(|failure| failure.refusal.is_transient());
+        match must_be_taken {
+            Some(address) if is_refused => self.passing_over(address),
+            _ => self.conclude(),
+        }
     }
 
     fn visit(&mut self, pending: &Pending<'a>) -> Visit<'a> {
         let given = pending.address.domain();
         let Some(own) = self.router.own_domain(given) else {
+            if self.is_own_host(&pending.address) {
+                return self.visit_own_host(pending);
+            }
             if self.router.snapshot().is_retired(given, self.now) {
                 self.trace.step(|| Step::RetiredDomain { given: given.clone() });
                 return Visit::Refused(RefusalReason::DomainRetired);

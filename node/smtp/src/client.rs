@@ -105,6 +105,8 @@ pub struct Session {
     input: Input,
     reader: ReplyReader,
     state: State,
+    /// Replies that came whole.
+    replies: u64,
 }
 
 impl Session {
@@ -116,6 +118,7 @@ impl Session {
             input: Input::new(INPUT),
             reader: ReplyReader::default(),
             state: State::Greeting(hello::Greeting::new()),
+            replies: 0,
         }
     }
 
@@ -320,6 +323,12 @@ impl Session {
         }
     }
 
+    /// How many replies have come, whole: when there is one more, the next timer begins. An octet of a reply begins none.
+    #[must_use]
+    pub fn replies(&self) -> u64 {
+        self.replies
+    }
+
     /// Whether the connection is encrypted, from the start or by STARTTLS.
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
@@ -367,6 +376,12 @@ impl Session {
     }
 
     fn reply(&mut self, reply: Reply) {
+        self.replies += 1;
+        let reply = match self.core.expected.front() {
+            // Read here, and gone then: an offer, a challenge.
+            Some((Expected::Hello | Expected::Authentication, _)) => reply,
+            _ => replies::shortened(reply),
+        };
         let reply = match &self.state {
             _ if reply.severity() == Severity::Intermediate => reply, // a challenge: it is told to nobody
             State::Authenticating(authenticating) => authenticating.redact(reply),
@@ -462,6 +477,12 @@ impl Ready {
 }
 
 impl Closed {
+    /// The peer has answered what makes no sense at this stage, before there was a transaction.
+    fn out_of_step(stage: Stage) -> Self {
+        let cause = Cause::Protocol(ProtocolError::UnexpectedReply);
+        Self::Lost(Loss { stage, cause, final_dot_sent: false })
+    }
+
     /// The peer has broken the protocol in the middle of a transaction, which ends with that.
     fn broken(core: &mut Core, mut flight: Flight, stage: Stage, error: ProtocolError) -> Self {
         let loss = Loss { stage, cause: Cause::Protocol(error), final_dot_sent: stage == Stage::FinalDot };

@@ -11,7 +11,7 @@ mod mime;
 
 pub use decoder::{BadContent, Decoder, Next, Scan};
 pub use encoder::Encoder;
-pub use headers::HeaderObserver;
+pub use headers::{HeaderObserver, Mark};
 pub use lines::Lines;
 pub use mime::MimeHeaders;
 

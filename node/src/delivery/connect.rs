@@ -7,7 +7,7 @@ use std::{
     time::Duration,
 };
 
-use posthouse_dns::{Destination, HostName, NoHosts, Own, Rules};
+use posthouse_dns::{Destination, HostName, Later, NoHosts, Own, Rules};
 use posthouse_model::{EnhancedStatus, HopTls, HostPort, NextHop, Transport};
 use posthouse_smtp::client::{Origin, Refusal, Settings, Stage, StartTls};
 use rand::{Rng as _, SeedableRng as _, rngs::StdRng};
@@ -31,6 +31,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// Addresses that are tried for one connection, over all hosts of the next hop.
 const MOST_TRIES: u32 = 20;
 
+/// Addresses, and hosts, that are tried for one connection however long that takes.
+const LEAST: u32 = 2;
+
 /// How long addresses are tried for one connection; a try that was begun goes on.
 const TRYING: Duration = Duration::from_mins(3);
 
@@ -38,7 +41,7 @@ const TRYING: Duration = Duration::from_mins(3);
 pub async fn connect(node: &Node, policy: &Policy, next_hop: &NextHop) -> Result<Connection, Unreachable> {
     let means = Arc::new(policy.means(next_hop)?);
     let connecting = Connecting { node, policy, next_hop, means };
-    let mut trial = Trial { until: Instant::now() + TRYING, tries: 0, found: None };
+    let mut trial = Trial::begin();
     for host in &next_hop.hosts {
         let targets = match connecting.targets(host).await {
             Ok(targets) => targets,
@@ -48,9 +51,9 @@ pub async fn connect(node: &Node, policy: &Policy, next_hop: &NextHop) -> Result
             }
         };
         for target in &targets {
-            for address in &target.addresses {
-                if !trial.goes_on() {
-                    return Err(trial.outcome());
+            for (place, address) in target.addresses.iter().enumerate() {
+                if !trial.takes(place == 0) {
+                    continue;
                 }
                 match connecting.to(target, *address).await {
                     Ok(connection) => {
@@ -72,14 +75,23 @@ pub async fn connect(node: &Node, policy: &Policy, next_hop: &NextHop) -> Result
 struct Trial {
     until: Instant,
     tries: u32,
+    hosts: u32,
     found: Option<Unreachable>,
 }
 
 impl Trial {
-    /// Whether another address is tried.
-    fn goes_on(&mut self) -> bool {
-        self.tries += 1;
-        self.tries <= MOST_TRIES && Instant::now() < self.until
+    fn begin() -> Self {
+        Self { until: Instant::now() + TRYING, tries: 0, hosts: 0, found: None }
+    }
+
+    /// Whether this address is tried. RFC 5321 §5.1: at least two are, and not both of one host where there is another: one that says nothing uses up all
+    /// the time, each time, and must not keep the mail from the others for ever.
+    fn takes(&mut self, is_first_of_host: bool) -> bool {
+        let is_needed = self.tries < LEAST || (is_first_of_host && self.hosts < LEAST);
+        let takes = self.tries < MOST_TRIES && (is_needed || Instant::now() < self.until);
+        self.tries += u32::from(takes);
+        self.hosts += u32::from(takes && is_first_of_host);
+        takes
     }
 
     fn note(&mut self, next: Unreachable) {
@@ -124,27 +136,65 @@ impl Connecting<'_> {
             return Err(Unreachable::ours("", EnhancedStatus::transient(4, 4), why));
         };
         if let (Destination::Address(address), Some(port)) = (&name, host.port) {
-            let addresses = vec![*address];
-            return Ok(vec![Target { name, port, addresses }]);
+            let only = Target { name: name.clone(), port, addresses: vec![*address] };
+            return self.sifted(name, vec![only], None);
         }
         let resolver = self.policy.names.resolver()?;
         let (rules, mut rng) = (self.rules(), StdRng::from_os_rng());
         let found = match host.port {
             Some(port) => resolver.host(&name, &rules, &mut rng).await.map(|host| {
                 let addresses = host.addresses;
-                vec![Target { name, port, addresses }]
+                (vec![Target { name: name.clone(), port, addresses }], None)
             }),
             None => resolver.mail_hosts(&name, &rules, &mut rng).await.map(|plan| {
                 let hosts = plan.hosts.into_iter();
-                hosts
+                let targets = hosts
                     .map(|host| Target { name: host.name, port: rules.port, addresses: host.addresses })
-                    .collect()
+                    .collect();
+                (targets, plan.later.into_iter().next())
             }),
         };
-        found.map_err(|why: NoHosts| {
-            events::NoHosts { host: &host.host, why: &why }.emit(&self.node.metrics);
-            Unreachable::from(why)
-        })
+        match found {
+            // Whoever named the host can correct it: that is told when it comes to it.
+            Ok((targets, _)) if host.port.is_some() => Ok(targets),
+            Ok((targets, later)) => self.sifted(name, targets, later),
+            Err(why) => {
+                events::NoHosts { host: &host.host, why: &why }.emit(&self.node.metrics);
+                Err(why.into())
+            }
+        }
+    }
+
+    /// Without the addresses that may not be connected to, where those are not the owner's choice. `later`: a host that may be found
+    /// another time.
+    fn sifted(
+        &self,
+        name: Destination,
+        targets: Vec<Target>,
+        later: Option<Later>,
+    ) -> Result<Vec<Target>, Unreachable> {
+        if !self.means.guarded {
+            return Ok(targets);
+        }
+        let denied = &*self.policy.snapshot.gateway.denied_networks;
+        let (mut good, mut reason) = (Vec::new(), None);
+        for target in targets {
+            let (addresses, forbidden) = egress::sift(target.addresses, target.port, denied);
+            let target = Target { addresses, ..target };
+            let host = target.to_string();
+            for why in &forbidden {
+                events::EgressRefused { next_hop: self.next_hop, host: &host, why }.emit(&self.node.metrics);
+                reason.get_or_insert_with(|| format!("{host} is not connected to: {why}"));
+            }
+            if !target.addresses.is_empty() {
+                good.push(target);
+            }
+        }
+        match (good.is_empty(), reason, later) {
+            (true, Some(reason), None) => Err(Unreachable { reason, ..NoHosts::Forbidden(name).into() }),
+            (true, _, Some(later)) => Err(NoHosts::from(later.failure).into()),
+            _ => Ok(good),
+        }
     }
 
     fn rules(&self) -> Rules {
@@ -264,8 +314,8 @@ impl Connecting<'_> {
             Failed::Handshake(why) => Unreachable::no_handshake(host, &why),
             Failed::Ended => Unreachable::no_answer(host, "it ended the session".to_owned()),
             Failed::Refused(refusal) => {
-                let refused_login =
-                    self.means.login.as_deref().filter(|_| refusal.stage == Stage::Authentication);
+                let is_of_login = refusal.stage == Stage::Authentication && !refusal.is_farewell();
+                let refused_login = self.means.login.as_deref().filter(|_| is_of_login);
                 let code = refusal.reply.code().number();
                 if let Some(login) = refused_login {
                     self.say_refused(login, host, &refusal);
@@ -273,7 +323,6 @@ impl Connecting<'_> {
                 let is_theirs = refusal.origin == Origin::Remote;
                 let unreachable = Unreachable::refused(host, refusal);
                 if let Some(login) = refused_login {
-                    // What this side has against the offer of the far end names what it offers.
                     let why = "the login cannot be said by the method that is configured: see the node's log";
                     let why = if is_theirs { &unreachable.reason } else { why };
                     self.node.refused_logins.refused(&login.rule, code, why);

@@ -21,14 +21,53 @@ use crate::{node::Node, tls, wire::Wire};
 /// How long a handshake may take: as long as a command.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_mins(1);
 
-/// RFC 5321 §4.5.3.2.5: three minutes for each write.
+/// RFC 5321 §4.5.3.2.5: three minutes for each block, which is what the session has to say at once: a chunk of content at most. An octet now and then is
+/// no progress.
 const WRITE_TIMEOUT: Duration = Duration::from_mins(3);
+
+/// How long the replies to an envelope may take in all: room for the whole of each timer where there is one recipient, and for each one more. RFC 5321
+/// §4.5.3.2 wants a timer for each command, and there is one; this is for the far end that uses up each of a thousand.
+const ENVELOPE: Allowance = Allowance { base: Duration::from_mins(20), each: Duration::from_mins(1) };
+
+/// The same for the replies to the final dot: an LMTP server has one for each recipient. The first has the whole of its timer.
+const FINAL_DOT: Allowance = Allowance { base: Duration::from_mins(10), each: Duration::from_mins(1) };
 
 /// Content that is written together with its final dot: what any socket takes at once.
 const AT_ONCE: usize = 16 * 1024;
 
 /// How long a far end may take to say goodbye: everything is settled.
 const QUIT_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long something may take for so many recipients.
+struct Allowance {
+    base: Duration,
+    each: Duration,
+}
+
+impl Allowance {
+    fn until(&self, recipients: usize) -> Instant {
+        Instant::now() + self.base + self.each * u32::try_from(recipients).unwrap_or(u32::MAX)
+    }
+}
+
+/// Since when the next reply is awaited, and how many had come by then.
+struct Awaiting {
+    since: Instant,
+    replies: u64,
+}
+
+impl Awaiting {
+    fn begin(session: &Session) -> Self {
+        Self { since: Instant::now(), replies: session.replies() }
+    }
+
+    /// Each timer is for one reply: it begins anew with a command that was written, or with a reply that came whole, and with nothing less.
+    fn renew(&mut self, session: &Session, has_written: bool) {
+        if has_written || session.replies() != self.replies {
+            *self = Self::begin(session);
+        }
+    }
+}
 
 /// A connection that has said its greetings.
 pub struct Connection {
@@ -40,6 +79,8 @@ pub struct Connection {
     means: Arc<Means>,
     /// It has carried a message before: if it is found closed now, that says nothing of the message.
     used: bool,
+    /// When the replies of this part of a transaction must have come.
+    until: Option<Instant>,
     /// Its place among the open connections of its hop.
     open: Option<Open>,
 }
@@ -95,7 +136,7 @@ impl Connection {
     /// A session on a connection that was just made.
     #[must_use]
     pub fn new(wire: Wire, settings: Settings, host: Arc<str>, means: Arc<Means>) -> Self {
-        Self { wire, session: Session::new(settings), host, means, used: false, open: None }
+        Self { wire, session: Session::new(settings), host, means, used: false, until: None, open: None }
     }
 
     /// Brings the session to where mail can be sent; `server` is whose name a certificate must have.
@@ -105,11 +146,11 @@ impl Connection {
             match self.advance().await {
                 Event::Ready => return Ok(self),
                 Event::StartTls => {
-                    let Self { wire, mut session, host, means, used, open } = self;
+                    let Self { wire, mut session, host, means, used, until, open } = self;
                     let wire = encrypted(wire, &means, server.clone()).await?;
                     session.upgraded();
                     is_upgraded = true;
-                    self = Self { wire, session, host, means, used, open };
+                    self = Self { wire, session, host, means, used, until, open };
                 }
                 Event::Closed(closed) => {
                     // RFC 5321 §3.1: who is not welcome says QUIT.
@@ -154,17 +195,20 @@ impl Connection {
     /// sent; `doubted` is told.
     pub async fn deliver(&mut self, node: &Node, job: &Job, places: &[usize], doubted: &mut bool) -> Attempt {
         self.session.begin(transaction(&job.leased.message, &job.leased.entry, places));
+        self.until = Some(ENVELOPE.until(places.len()));
         loop {
             match self.advance().await {
                 Event::ContentDue => {
+                    self.until = None; // each block has its timer, and there are as many as there is content
                     if let Some(trouble) = self.send_content(node, job, doubted).await {
                         self.session.abort();
                         return Attempt::Broken(trouble);
                     }
+                    self.until = Some(FINAL_DOT.until(places.len()));
                 }
                 Event::Finished(deliveries) => {
                     let untouched = self.used && !*doubted && deliveries.iter().all(is_lost_before_it_began);
-                    self.used = true;
+                    (self.used, self.until) = (true, None);
                     return if untouched { Attempt::Stale } else { Attempt::Done(deliveries) };
                 }
                 Event::Closed(_) => return Attempt::Stale, // the outcome of a transaction comes before: there was none
@@ -253,7 +297,7 @@ impl Connection {
 
     /// Moves bytes until the session has something to say.
     async fn advance(&mut self) -> Event {
-        let mut since = Instant::now();
+        let mut awaiting = Awaiting::begin(&self.session);
         loop {
             if let Some(event) = self.session.next_event() {
                 return event;
@@ -261,62 +305,65 @@ impl Connection {
             if self.session.is_closed() {
                 return Event::Closed(Closed::Quit);
             }
-            self.write().await;
-            since = self.read(since).await;
+            let has_written = self.write().await;
+            awaiting.renew(&self.session, has_written);
+            self.read(awaiting.since).await;
         }
     }
 
-    /// Reads once, for at most as long as what is waited for may take since then; says since when the next wait counts.
-    async fn read(&mut self, since: Instant) -> Instant {
-        let timer = self.session.wait().timeout();
+    /// Reads once, for at most as long as what is waited for may take since then.
+    async fn read(&mut self, since: Instant) {
+        let end = self.session.wait().timeout().map(|span| since + span);
+        let end = end.map(|end| self.until.map_or(end, |until| end.min(until)));
         let read = self.wire.read(self.session.input());
-        let heard = match timer {
-            Some(span) => time::timeout_at(since + span, read).await,
+        let heard = match end {
+            Some(end) => time::timeout_at(end, read).await,
             None => Ok(read.await),
         };
         match heard {
             // Also an end without TLS' own goodbye: SMTP says by itself where it is (RFC 5321 §4.1.1.10).
             Ok(Ok(0) | Err(_)) => self.session.connection_lost(),
-            Ok(Ok(length)) => {
-                self.session.received(length);
-                return Instant::now(); // each timer is for one reply
-            }
+            Ok(Ok(length)) => self.session.received(length),
             Err(_) => self.session.time_out(),
         }
-        since
     }
 
     /// Waits until the far end has taken the chunks that were sent, where it must before there is another.
     async fn until_taken(&mut self) {
-        let mut since = Instant::now();
+        let mut awaiting = Awaiting::begin(&self.session);
         while self.session.is_held() {
-            self.write().await;
+            let has_written = self.write().await;
+            awaiting.renew(&self.session, has_written);
             if self.session.is_held() {
-                since = self.read(since).await;
+                self.read(awaiting.since).await;
             }
         }
     }
 
-    /// Writes what the session has to say.
-    async fn write(&mut self) {
+    /// Writes what the session has to say; whether it had anything.
+    async fn write(&mut self) -> bool {
         if self.session.output().is_empty() {
-            return;
+            return false;
         }
+        if time::timeout(WRITE_TIMEOUT, self.write_out()).await.is_err() {
+            self.session.time_out();
+        }
+        true
+    }
+
+    async fn write_out(&mut self) {
         while !self.session.output().is_empty() {
-            match time::timeout(WRITE_TIMEOUT, self.wire.write(self.session.output())).await {
-                Ok(Ok(written)) if written > 0 => self.session.written(written),
-                Ok(_) => {
+            match self.wire.write(self.session.output()).await {
+                Ok(written) if written > 0 => self.session.written(written),
+                Ok(_) | Err(_) => {
                     // What the far end said before it went may still be there to read.
                     self.session.written(self.session.output().len());
                     return;
                 }
-                Err(_) => return self.session.time_out(),
             }
         }
         // TLS keeps back what the socket did not take at once. An error is met again when the reply is read.
-        if time::timeout(WRITE_TIMEOUT, self.wire.flush()).await.is_err() {
-            self.session.time_out();
-        }
+        let _ = self.wire.flush().await;
     }
 
     /// Takes a reply that came while content was sent, without waiting for one.
@@ -343,6 +390,12 @@ pub async fn encrypted(wire: Wire, means: &Means, server: ServerName<'static>) -
 }
 
 fn is_lost_before_it_began(delivery: &Delivery) -> bool {
-    matches!(delivery, Delivery::Lost(loss)
-        if !loss.final_dot_sent && loss.cause == Cause::Disconnected && loss.stage <= Stage::Mail)
+    match delivery {
+        Delivery::Lost(loss) => {
+            !loss.final_dot_sent && loss.cause == Cause::Disconnected && loss.stage <= Stage::Mail
+        }
+        // RFC 5321 §3.8: the same with a word of farewell. Many a server takes only so many messages on a connection.
+        Delivery::Refused(refusal) => refusal.is_farewell() && refusal.stage <= Stage::Mail,
+        Delivery::Accepted { .. } | Delivery::Aborted | Delivery::NotTried => false,
+    }
 }

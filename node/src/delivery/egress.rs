@@ -1,5 +1,5 @@
 //! What is not connected to, whatever names lead there: looked at when the address is known, right before the connection (a name that was good when it was
-//! configured may lead elsewhere by now). Pure.
+//! configured may lead elsewhere by now). Where a recipient's own domain leads there, its mail can go nowhere else (decision 0015). Pure.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -69,6 +69,18 @@ pub fn allow(address: SocketAddr, is_itself: bool, denied: &[IpNet]) -> Result<(
     }
 }
 
+/// Of these addresses of one host those that may be connected to, and why the others may not.
+pub fn sift(addresses: Vec<IpAddr>, port: u16, denied: &[IpNet]) -> (Vec<IpAddr>, Vec<Forbidden>) {
+    let (mut allowed, mut forbidden) = (Vec::with_capacity(addresses.len()), Vec::new());
+    for address in addresses {
+        match allow(SocketAddr::new(address, port), false, denied) {
+            Ok(()) => allowed.push(address),
+            Err(why) => forbidden.push(why),
+        }
+    }
+    (allowed, forbidden)
+}
+
 /// The IPv4 address that a translator (RFC 6052 §2.1: `64:ff9b::/96`) makes of this one.
 fn translated(ip: IpAddr) -> Option<IpAddr> {
     let IpAddr::V6(six) = ip else { return None };
@@ -104,6 +116,18 @@ mod tests {
             assert_eq!(said(address, false, &[]), "yes", "{address}");
         }
         assert_eq!(said("192.0.2.1:25", false, &denied()), "yes");
+    }
+
+    #[test]
+    fn of_a_hosts_addresses_the_good_ones_stay_in_their_order() {
+        let addresses =
+            ["192.0.2.2", "127.0.0.1", "2001:db8::1", "0.0.0.0", "::ffff:169.254.169.254", "192.0.2.1"]
+                .map(|text| text.parse::<IpAddr>().unwrap());
+        let (allowed, forbidden) = sift(addresses.to_vec(), 25, &denied());
+        assert_eq!(allowed, [addresses[0], addresses[2], addresses[5]]);
+        let categories: Vec<_> = forbidden.iter().map(Forbidden::category).collect();
+        assert_eq!(categories, ["denied", "nobody", "denied"]);
+        assert_eq!(sift(addresses.to_vec(), 25, &[]).1.len(), 1);
     }
 
     #[test]

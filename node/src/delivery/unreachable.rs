@@ -1,7 +1,7 @@
 //! Why no host of a next hop takes mail, and what is said of the mail that waits for it. Pure.
 
 use posthouse_dns::NoHosts;
-use posthouse_model::{EnhancedStatus, Mailbox, Reply, Route, Severity};
+use posthouse_model::{EnhancedStatus, Mailbox, Reply, ReplyCode, Route, Severity};
 use posthouse_smtp::client::{Cause, Loss, Origin, Refusal, Stage};
 
 use super::{egress::Forbidden, means::NoMeans};
@@ -66,15 +66,21 @@ impl Unreachable {
     #[must_use]
     pub fn refused(host: &str, refusal: Refusal) -> Self {
         let Refusal { stage, reply, origin } = refusal;
-        let host = host.to_owned();
+        let (host, is_farewell) = (host.to_owned(), reply.code() == ReplyCode::NOT_AVAILABLE);
         match (origin, stage) {
+            // What the far end offers, and why that will not do, is for the node's log.
+            (Origin::Local, Stage::Authentication) => {
+                let status = reply.status().unwrap_or(EnhancedStatus::transient(7, 0));
+                let reason = format!("this gateway cannot log in to {host}");
+                Self { host, said: Said::Ours(status), reason, is_final: false }
+            }
             (Origin::Local, _) => {
                 let status = reply.status().unwrap_or(EnhancedStatus::transient(0, 0));
                 Self { host, said: Said::Ours(status), reason: reply.text(), is_final: false }
             }
             // Its text is for who runs the gateway, not for who sent the mail. RFC 4954 §6: X.7.8, credentials invalid. The next host would know them no
             // better, and may lock them for the try.
-            (Origin::Remote, Stage::Authentication) => Self {
+            (Origin::Remote, Stage::Authentication) if !is_farewell => Self {
                 reason: format!("{host} refuses the login of this gateway with {}", reply.code()),
                 host,
                 said: Said::Ours(EnhancedStatus::transient(7, 8)),
@@ -141,8 +147,12 @@ impl Unreachable {
 /// Whether the recipient domain's own servers are meant.
 fn is_direct(route: &Route, recipient: &Mailbox) -> bool {
     let says_so = route.origin == DIRECT_DELIVERY || route.origin.starts_with(RELAY_RULE);
-    let domain = recipient.domain().to_lowercase();
-    says_so && matches!(route.next_hop.hosts.as_slice(), [only] if only.port.is_none() && only.host == domain)
+    let [only] = route.next_hop.hosts.as_slice() else { return false };
+    let is_its_host = match recipient.domain().address() {
+        Some(address) => only.host == address.to_string(),
+        None => only.port.is_none() && only.host == recipient.domain().to_lowercase(),
+    };
+    says_so && is_its_host
 }
 
 /// How a connection was lost, in words.
@@ -162,7 +172,7 @@ pub fn lost(cause: Cause, stage: Stage) -> String {
     };
     match cause {
         Cause::Disconnected => format!("it closed the connection {stage}"),
-        Cause::Timeout => format!("it said nothing in time {stage}"),
+        Cause::Timeout => format!("it did not answer in time {stage}"),
         Cause::Protocol(error) => format!("it broke the protocol {stage}: {error}"),
     }
 }

@@ -438,8 +438,12 @@ fn verdict(deliveries: &[Delivery]) -> Verdict {
     let of_each = |delivery: &Delivery| match delivery {
         Delivery::Lost(loss) if loss.stage <= Stage::Mail => Verdict::Refuses,
         Delivery::Lost(loss) if loss.stage <= Stage::Data => Verdict::Breaks,
-        Delivery::Refused(refusal) if refusal.reply.code().number() == 421 => {
-            if refusal.stage <= Stage::Mail { Verdict::Refuses } else { Verdict::Breaks }
+        Delivery::Refused(refusal) if refusal.is_farewell() => {
+            if refusal.stage <= Stage::Mail {
+                Verdict::Refuses
+            } else {
+                Verdict::Breaks
+            }
         }
         _ => Verdict::Works,
     };
@@ -453,9 +457,7 @@ fn verdict(deliveries: &[Delivery]) -> Verdict {
 fn ends_connection(delivery: &Delivery) -> bool {
     match delivery {
         Delivery::Lost(_) | Delivery::Aborted => true,
-        Delivery::Refused(refusal) => {
-            refusal.stage == Stage::Greeting || refusal.reply.code().number() == 421
-        }
+        Delivery::Refused(refusal) => refusal.stage == Stage::Greeting || refusal.is_farewell(),
         Delivery::Accepted { .. } | Delivery::NotTried => false,
     }
 }

@@ -183,7 +183,13 @@ impl EgressRefused<'_> {
     /// Says and counts it.
     pub fn emit(&self, metrics: &Metrics) {
         metrics.egress_refused.get_or_create(&ReasonLabel { reason: self.why.category() }).inc();
-        warn!(event = "egress_refused", next_hop = %self.next_hop, host = self.host, reason = %self.why);
+        let cure = match self.why {
+            Forbidden::Denied { .. } => {
+                "name the host in a RelayRule of the gateway's namespace if it is meant"
+            }
+            Forbidden::Nobody(_) | Forbidden::Itself(_) => "correct the host or its address records",
+        };
+        warn!(event = "egress_refused", next_hop = %self.next_hop, host = self.host, reason = %self.why, cure);
     }
 }
 

@@ -49,6 +49,16 @@ pub fn too_large(limit: u64) -> Reply {
     Reply::new(ReplyCode::TOO_MUCH, Some(EnhancedStatus::permanent(3, 4)), &text)
 }
 
+/// 554 5.4.6: the same message for the same recipients, again and again (decision 0013); RFC 5321 §6.3, RFC 3463 §3.5.
+#[must_use]
+pub fn comes_again() -> Reply {
+    Reply::new(
+        ReplyCode::FAILED,
+        Some(EnhancedStatus::permanent(4, 6)),
+        "this message was here for the same recipients before, it goes round in circles",
+    )
+}
+
 /// 554 5.4.6: RFC 5321 §6.3, RFC 3463 §3.5.
 #[must_use]
 pub fn too_many_hops() -> Reply {

@@ -11,7 +11,7 @@ use posthouse_queue::{
     BodyType, Enqueued, Envelope, MessageMeta, NewContent, NewMessage, Origin, StoreError, Withdrawn,
 };
 use posthouse_routing::{Client, Decision, Source};
-use posthouse_smtp::{reply as smtp_reply, server};
+use posthouse_smtp::{content::Mark, reply as smtp_reply, server};
 
 use super::{
     content::{ContentWriter, Written},
@@ -24,6 +24,7 @@ use crate::{
     delivery::{expansion, offer::Offer},
     events,
     node::Node,
+    own_hops::MOST_PASSAGES,
     policy::Policy,
     presence::Life,
     received::Received,
@@ -175,12 +176,15 @@ impl Transaction {
             [only] => only.forward_path.mailbox().filter(|only| only.is_ascii()).map(ToString::to_string),
             _ => None,
         };
+        let own_hops = self.policy.own_hops.as_ref();
+        let mark = own_hops.map(|own_hops| own_hops.mark(self.id, self.recipients()));
         let header = Received {
             helo: &hello.name,
             client: (!self.policy.router.is_own_network(&peer.client)).then_some(peer.address),
             hostname: self.policy.snapshot.gateway.hostname.as_str(),
             protocol: hello.protocol.with_clause(peer.encrypted, self.mail.smtputf8),
             id: self.id,
+            mark: mark.as_deref(),
             recipient: only.as_deref(),
             at: node.presence.now(),
         }
@@ -235,6 +239,8 @@ impl Transaction {
         let Some(content) = self.content.take() else { return Err(reply::store_away()) };
         let refused = if summary.received >= MOST_HOPS {
             Some(reply::too_many_hops())
+        } else if self.passages(&summary.marks) > MOST_PASSAGES {
+            Some(reply::comes_again())
         } else if summary.size > self.size_limit {
             Some(reply::too_large(self.size_limit))
         } else {
@@ -268,6 +274,16 @@ impl Transaction {
         }
         .emit(&node.metrics);
         Ok(self.id)
+    }
+
+    /// Who gets the message, as the client named them.
+    fn recipients(&self) -> impl Iterator<Item = &ForwardPath> {
+        self.named.iter().map(|named| &named.forward_path)
+    }
+
+    /// How often the message was here for the same recipients.
+    fn passages(&self, marks: &[Mark]) -> usize {
+        self.policy.own_hops.as_ref().map_or(0, |own_hops| own_hops.passages(marks, self.recipients()))
     }
 
     fn message(&self, peer: &Peer, written: Written, utf8_header: bool, now: Timestamp) -> NewMessage {

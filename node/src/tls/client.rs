@@ -130,9 +130,7 @@ fn own_roots(rule: &RelayRule, before: Option<&ClientConfigs>) -> Option<(Box<st
 }
 
 fn unverified() -> Made {
-    let provider = super::provider();
-    let anyone = Anyone { algorithms: provider.signature_verification_algorithms };
-    config(provider, Arc::new(anyone))
+    config(super::provider(), Taken::Anyones)
 }
 
 fn by_system() -> Made {
@@ -166,33 +164,55 @@ fn by_roots(roots: RootCertStore, certificates: Vec<CertificateDer<'static>>) ->
     let provider = super::provider();
     let by_roots = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider));
     let by_roots = by_roots.build().map_err(|error| NoTls(error.to_string().into()))?;
-    config(provider, Arc::new(Meant { by_roots, certificates }))
+    config(provider, Taken::OfWhoIsMeant { by_roots, certificates })
 }
 
 /// Sessions are kept by rustls' default: some hundred servers.
-fn config(provider: Arc<CryptoProvider>, verifier: Arc<dyn ServerCertVerifier>) -> Made {
+fn config(provider: Arc<CryptoProvider>, taken: Taken) -> Made {
+    let verifier = Verifier { taken, algorithms: provider.signature_verification_algorithms };
     let builder = ClientConfig::builder_with_provider(provider).with_protocol_versions(&[&TLS13, &TLS12]);
     let builder = builder.map_err(|error| NoTls(error.to_string().into()))?;
-    let with_verifier = builder.dangerous().with_custom_certificate_verifier(verifier);
+    let with_verifier = builder.dangerous().with_custom_certificate_verifier(Arc::new(verifier));
     Ok(Arc::new(with_verifier.with_no_client_auth()))
 }
 
-/// Takes any certificate. That the far end has its key is still asked for.
+/// Whose certificate is taken.
 #[derive(Debug)]
-struct Anyone {
+enum Taken {
+    /// Any.
+    Anyones,
+    /// That of who is meant: it names the host and leads to a root. A certificate that is itself among the roots of a rule leads there too, also if it is
+    /// a CA's: that is what `openssl req -x509` makes, and what is pinned.
+    OfWhoIsMeant { by_roots: Arc<WebPkiServerVerifier>, certificates: Vec<CertificateDer<'static>> },
+}
+
+/// Looks at certificates. That the far end has the key of its own is asked for whoever it is.
+#[derive(Debug)]
+struct Verifier {
+    taken: Taken,
     algorithms: WebPkiSupportedAlgorithms,
 }
 
-impl ServerCertVerifier for Anyone {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        Ok(ServerCertVerified::assertion())
+        let Taken::OfWhoIsMeant { by_roots, certificates } = &self.taken else {
+            return Ok(ServerCertVerified::assertion());
+        };
+        match by_roots.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now) {
+            Err(error) if is_of_a_ca(&error) && certificates.contains(end_entity) => {
+                // The time was looked at before.
+                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+                Ok(ServerCertVerified::assertion())
+            }
+            verified => verified,
+        }
     }
 
     fn verify_tls12_signature(
@@ -215,58 +235,6 @@ impl ServerCertVerifier for Anyone {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.algorithms.supported_schemes()
-    }
-}
-
-/// Takes the certificate of who is meant: it names the host and leads to a root. A certificate that is itself among the roots of a rule leads there too,
-/// also if it is a CA's: that is what `openssl req -x509` makes, and what is pinned.
-#[derive(Debug)]
-struct Meant {
-    by_roots: Arc<WebPkiServerVerifier>,
-    certificates: Vec<CertificateDer<'static>>,
-}
-
-impl ServerCertVerifier for Meant {
-    fn verify_server_cert(
-        &self,
-        end_entity: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        server_name: &ServerName<'_>,
-        ocsp_response: &[u8],
-        now: UnixTime,
-    ) -> Result<ServerCertVerified, Error> {
-        let verified =
-            self.by_roots.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
-        match verified {
-            Err(error) if is_of_a_ca(&error) && self.certificates.contains(end_entity) => {
-                // The time was looked at before.
-                verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
-                Ok(ServerCertVerified::assertion())
-            }
-            verified => verified,
-        }
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.by_roots.verify_tls12_signature(message, cert, dss)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, Error> {
-        self.by_roots.verify_tls13_signature(message, cert, dss)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.by_roots.supported_verify_schemes()
     }
 }
 

@@ -18,12 +18,18 @@ use rustls::{
 const BEGIN: &str = "-----BEGIN CERTIFICATE-----";
 const END: &str = "-----END CERTIFICATE-----";
 
+/// No time is before or after these.
+const EARLIEST: UnixTime = UnixTime::since_unix_epoch(Duration::ZERO);
+const LATEST: UnixTime = UnixTime::since_unix_epoch(Duration::MAX);
+
 /// A certificate that a node can show.
 #[derive(Debug)]
 pub(crate) struct Usable {
     pub(crate) certificate: Certificate,
     /// The certificate itself, without those that lead to its root.
     leaf: CertificateDer<'static>,
+    /// From the first to the last second in which it may be used.
+    times: (UnixTime, UnixTime),
 }
 
 /// When a certificate may be used.
@@ -54,8 +60,9 @@ pub(crate) fn usable(name: ResourceName, chain: &str, key: &str) -> Result<Usabl
             _ => "the key under tls.key is of a kind that cannot be used for TLS",
         },
     )?;
+    let times = times(&leaf);
     let key = Secret::new(key);
-    Ok(Usable { certificate: Certificate { name, chain: chain.into(), key }, leaf })
+    Ok(Usable { certificate: Certificate { name, chain: chain.into(), key }, leaf, times })
 }
 
 /// The roots that a text has, in PEM and nothing else with them; none where there is none, or one that cannot be used.
@@ -69,21 +76,23 @@ pub(crate) fn roots(text: &str) -> Option<Box<str>> {
 impl Usable {
     /// Whether it may be used at this time.
     pub(crate) fn validity(&self, now: Timestamp) -> Validity {
-        let now = UnixTime::since_unix_epoch(Duration::from_millis(now.0));
-        let Ok(parsed) = ParsedCertificate::try_from(&self.leaf) else { return Validity::Valid };
-        let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms.all;
-        // Without any root it is never right, but its time is judged before its issuer is looked for.
-        let judged =
-            verify_server_cert_signed_by_trust_anchor(&parsed, &RootCertStore::empty(), &[], now, algorithms);
-        match judged {
-            Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
-                Validity::Expired(timestamp(not_after))
-            }
-            Err(Error::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. })) => {
-                Validity::NotYet(timestamp(not_before))
-            }
-            _ => Validity::Valid,
+        let (now, (begin, end)) = (unix_time(now), self.times);
+        if now < begin {
+            Validity::NotYet(timestamp(begin))
+        } else if now > end {
+            Validity::Expired(timestamp(end))
+        } else {
+            Validity::Valid
         }
+    }
+
+    /// The next time at which that is not any more as it is now, if there is one.
+    pub(crate) fn turns(&self, now: Timestamp) -> Option<Timestamp> {
+        let (now, (begin, end)) = (unix_time(now), self.times);
+        if now < begin {
+            return Some(timestamp(begin));
+        }
+        (now <= end).then(|| timestamp(end).after(Duration::from_secs(1)))
     }
 
     /// Whether clients that ask for this name find it in the certificate.
@@ -91,6 +100,37 @@ impl Usable {
         let Ok(parsed) = ParsedCertificate::try_from(&self.leaf) else { return false };
         ServerName::try_from(host.as_str()).is_ok_and(|name| verify_server_name(&parsed, &name).is_ok())
     }
+}
+
+/// When a certificate may be used; what does not say so always may.
+fn times(leaf: &CertificateDer<'_>) -> (UnixTime, UnixTime) {
+    let (mut begin, mut end) = (EARLIEST, LATEST);
+    let Ok(parsed) = ParsedCertificate::try_from(leaf) else { return (begin, end) };
+    let algorithms = aws_lc_rs::default_provider().signature_verification_algorithms.all;
+    for time in [EARLIEST, LATEST] {
+        // Without any root it is never right, but its time is judged before its issuer is looked for.
+        let judged = verify_server_cert_signed_by_trust_anchor(
+            &parsed,
+            &RootCertStore::empty(),
+            &[],
+            time,
+            algorithms,
+        );
+        match judged {
+            Err(Error::InvalidCertificate(CertificateError::NotValidYetContext { not_before, .. })) => {
+                begin = not_before;
+            }
+            Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
+                end = not_after;
+            }
+            _ => {}
+        }
+    }
+    (begin, end)
+}
+
+fn unix_time(time: Timestamp) -> UnixTime {
+    UnixTime::since_unix_epoch(Duration::from_millis(time.0))
 }
 
 fn timestamp(time: UnixTime) -> Timestamp {
@@ -159,12 +199,17 @@ mod tests {
     fn a_certificate_has_its_time_and_its_names() {
         let good = usable(name(), GOOD, KEY).unwrap();
         assert_eq!(good.validity(Timestamp(0)), Validity::Valid);
+        assert_eq!(good.turns(Timestamp(0)), Some(Timestamp(253_402_300_800_000)));
         assert!(good.names(&"MAIL.example.com".parse().unwrap()));
         assert!(!good.names(&"example.com".parse().unwrap()));
         let old = usable(name(), OLD, OLD_KEY).unwrap();
         let (begin, end) = (Timestamp(1_577_836_800_000), Timestamp(1_609_459_200_000));
         assert_eq!(old.validity(Timestamp(0)), Validity::NotYet(begin));
         assert_eq!(old.validity(begin), Validity::Valid);
+        assert_eq!(old.validity(Timestamp(end.0 + 999)), Validity::Valid);
         assert_eq!(old.validity(Timestamp(end.0 + 1000)), Validity::Expired(end));
+        assert_eq!(old.turns(Timestamp(0)), Some(begin));
+        assert_eq!(old.turns(begin), Some(Timestamp(end.0 + 1000)));
+        assert_eq!(old.turns(Timestamp(end.0 + 1000)), None);
     }
 }

@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use kube::Resource;
 use posthouse_config::Snapshot;
 use posthouse_crds::{GatewayRef, Kind, MailGateway};
-use posthouse_model::Domain;
+use posthouse_model::{Domain, Timestamp};
 
 use crate::{
     claims::{Claim, Claimant, Claims, Settled, winner},
@@ -39,6 +39,8 @@ pub struct Compilation {
     pub standing: BTreeMap<(Kind, ObjectKey), Standing>,
     /// Who holds what: for the [`Context`] of the next compilation.
     pub claims: Claims,
+    /// From this time on there is something else to say of the same input: a certificate will have expired, or become valid.
+    pub judge_again: Option<Timestamp>,
 }
 
 impl Compilation {
@@ -83,7 +85,9 @@ impl Compiler {
         retired::retire(&mut snapshots, &input);
         let snapshots = snapshots.into_iter().map(|(key, snapshot)| (key, Arc::new(snapshot))).collect();
         let (verdicts, standing) = (report.into_verdicts(), kept.standing);
-        Compilation { snapshots, verdicts, standing, claims: claims.finish(&context.claims) }
+        let usable = parsed.certificates.values().flatten();
+        let judge_again = usable.filter_map(|certificate| certificate.turns(context.now)).min();
+        Compilation { snapshots, verdicts, standing, claims: claims.finish(&context.claims), judge_again }
     }
 }
 

@@ -137,7 +137,10 @@ impl Run {
                     if block_in_place(|| self.reader.has_changed()) {
                         edits.look_again(Instant::now());
                     }
-                    if self.is_unfinished {
+                    if self.is_to_judge_again() {
+                        block_in_place(|| self.judge());
+                        self.apply();
+                    } else if self.is_unfinished {
                         self.apply();
                     }
                 }
@@ -210,6 +213,11 @@ impl Run {
         self.claims = std::mem::take(&mut judged.compilation.claims);
         self.judged = Arc::new(judged);
         self.number += 1;
+    }
+
+    /// Whether time alone has changed what there is to say.
+    fn is_to_judge_again(&self) -> bool {
+        self.judged.compilation.judge_again.is_some_and(|time| manifests::now() >= time)
     }
 
     /// Makes everything what was judged, and says what is new. What cannot be done is said, and tried again.

@@ -5,39 +5,28 @@
 //! smtp-source got its 250s; *end to end* counts until smtp-sink has them all. Both sides are durable: Postfix syncs a file per
 //! message, Redis and Valkey run with `appendfsync always` and AOF rewrite on.
 //!
-//! It writes `target/bench/relay.json` and prints a table. Postfix wants root.
+//! With `--tls` both ways are encrypted: STARTTLS at intake, and verified TLS to the next hop. smtp-source and smtp-sink know no TLS, so a client and
+//! a sink of ours take their places, for all systems alike.
+//!
+//! It writes `target/bench/relay.json` or `relay-tls.json` and prints a table. Postfix wants root.
+
+mod system;
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use clap::Parser;
 use posthouse_tests::binaries::target_folder;
-use posthouse_tests::gateway::{Gateway, Options};
-use posthouse_tests::manifests::Manifests;
-use posthouse_tests::peers::postfix::Postfix;
-use posthouse_tests::peers::{Load, SmtpSink};
+use posthouse_tests::peers::Load;
 use posthouse_tests::spread::Spread;
-use posthouse_tests::store::{self, Flavor, Server};
 use serde_json::json;
+use system::System;
 
 /// More than any run takes on a machine that is worth a measurement.
 const BOUND: Duration = Duration::from_mins(10);
-
-/// What makes Postfix fast at this: many processes, no delay at intake, no limit by destination, no look-ups.
-const TUNED: &str = "\
-default_process_limit = 250
-default_destination_concurrency_limit = 100
-initial_destination_concurrency = 100
-smtpd_client_connection_count_limit = 0
-smtpd_client_event_limit_exceptions = 127.0.0.0/8
-qmgr_message_active_limit = 40000
-qmgr_message_recipient_limit = 40000
-smtp_dns_support_level = disabled
-";
 
 /// Compares the gateway with Postfix, under load.
 #[derive(Parser)]
@@ -51,29 +40,15 @@ struct Arguments {
     /// Repetitions.
     #[arg(long, default_value_t = 5)]
     reps: usize,
+    /// Encrypted on both ways.
+    #[arg(long)]
+    tls: bool,
     /// Only these: postfix, redis, valkey, embedded.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
     /// Cargo passes it.
     #[arg(long, hide = true)]
     bench: bool,
-}
-
-/// A system under test with the sink behind it. Fields drop in order: what sends goes before what it sends to.
-struct System {
-    name: &'static str,
-    address: SocketAddr,
-    _relay: Relay,
-    _server: Option<Server>,
-    _manifests: Option<Manifests>,
-    sink: SmtpSink,
-    folder: tempfile::TempDir,
-}
-
-/// Held, for its end is the end of what it runs.
-enum Relay {
-    Postfix { _held: Box<Postfix> },
-    Gateway { _held: Box<Gateway> },
 }
 
 #[derive(Clone, Copy)]
@@ -99,7 +74,7 @@ fn main() -> Result<()> {
                     }
                     eprintln!("repetition {rep}: {name}, {sessions} sessions, {}", pattern(keep));
                     // A new system for each run: none inherits another run's caches, logs or backlog.
-                    let mut system = System::start(name)?;
+                    let mut system = System::start(name, arguments.tls)?;
                     let sample = run(&mut system, sessions, keep, &arguments)?;
                     samples.entry((name, sessions, keep)).or_default().push(sample);
                 }
@@ -107,33 +82,10 @@ fn main() -> Result<()> {
         }
     }
     print(&samples)?;
-    let file = bench.join("relay.json");
+    let file = bench.join(if arguments.tls { "relay-tls.json" } else { "relay.json" });
     fs::write(&file, serde_json::to_vec_pretty(&report(&samples, &arguments))?)?;
     eprintln!("written: {}", file.display());
     Ok(())
-}
-
-impl System {
-    fn start(name: &'static str) -> Result<Self> {
-        let folder = tempfile::tempdir()?;
-        let sink = SmtpSink::start(folder.path())?;
-        if name == "postfix" {
-            let next = sink.address();
-            let postfix = Postfix::start(&format!("{TUNED}relayhost = [{}]:{}\n", next.ip(), next.port()))?;
-            let address = postfix.address();
-            let relay = Relay::Postfix { _held: Box::new(postfix) };
-            return Ok(Self { name, address, _relay: relay, _server: None, _manifests: None, sink, folder });
-        }
-        let flavor = Flavor::ALL.into_iter().find(|flavor| flavor.name() == name);
-        let server =
-            flavor.map(|flavor| Server::start_with(flavor, store::Options::default())).transpose()?;
-        let manifests = Manifests::relay_to(sink.address())?;
-        let options = Options { redis: server.as_ref().map(Server::url), ..Options::default() };
-        let gateway = Gateway::start_with(manifests.path(), options)?;
-        let address = gateway.smtp()?;
-        let relay = Relay::Gateway { _held: Box::new(gateway) };
-        Ok(Self { name, address, _relay: relay, _server: server, _manifests: Some(manifests), sink, folder })
-    }
 }
 
 fn run(system: &mut System, sessions: usize, keep: bool, arguments: &Arguments) -> Result<Sample> {
@@ -147,15 +99,15 @@ fn run(system: &mut System, sessions: usize, keep: bool, arguments: &Arguments) 
     };
     // A short load first: processes are forked and pages are touched before the clock runs.
     let warm = 200.min(arguments.messages);
-    load(warm).run(system.address, system.folder.path(), BOUND)?;
-    system.sink.until_messages(warm as u64, BOUND)?;
+    system.send(&load(warm), BOUND)?;
+    system.until_arrived(warm, BOUND)?;
 
     let begin = Instant::now();
-    let intake = load(arguments.messages).run(system.address, system.folder.path(), BOUND)?;
-    let wanted = (warm + arguments.messages) as u64;
-    system.sink.until_messages(wanted, BOUND)?;
+    let intake = system.send(&load(arguments.messages), BOUND)?;
+    let wanted = warm + arguments.messages;
+    system.until_arrived(wanted, BOUND)?;
     let end_to_end = begin.elapsed();
-    let arrived = system.sink.messages()?;
+    let arrived = system.arrived()?;
     ensure!(arrived == wanted, "{} delivered {arrived} of {wanted} messages", system.name);
     #[allow(clippy::cast_precision_loss, reason = "a count of messages")]
     let rate = |time: Duration| arguments.messages as f64 / time.as_secs_f64();
@@ -202,6 +154,7 @@ fn report(samples: &BTreeMap<Case, Vec<Sample>>, arguments: &Arguments) -> serde
     });
     json!({
         "benchmark": "relay",
+        "tls": arguments.tls,
         "cores": std::thread::available_parallelism().map_or(0, std::num::NonZero::get),
         "messages": arguments.messages,
         "text_octets": arguments.size,

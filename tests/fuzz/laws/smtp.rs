@@ -242,7 +242,7 @@ fn header(input: &[u8]) -> Option<Result<(), String>> {
                 bad = lines.check(part).err();
             }
         }
-        (headers.received(), mime.is_beyond_ascii(), bad)
+        (headers.received(), headers.into_marks(), mime.is_beyond_ascii(), bad)
     };
     let (whole, cut) = (look(content.len().max(1)), look(usize::from(*cut).max(1)));
     Some(if whole == cut { Ok(()) } else { Err(format!("cut, it is {cut:?} instead of {whole:?}")) })

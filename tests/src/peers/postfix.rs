@@ -40,9 +40,7 @@ impl Postfix {
     /// A next hop that shows this certificate, with more settings: `smtpd_tls_security_level = may` is its own, `encrypt` would require TLS,
     /// `smtpd_tls_wrappermode = yes` begin with it.
     pub fn secure_next_hop(domain: &str, identity: &Identity, more: &str) -> Result<Self> {
-        let folder = folder()?;
-        identity.write(folder.path(), "server")?;
-        Self::start_in(folder, &format!("{}{SECURE}{more}", next_hop(domain)))
+        Self::secure(identity, &format!("{}{more}", next_hop(domain)))
     }
 
     /// A next hop that takes mail only under TLS, and only of this user; Cyrus SASL knows the user, by these mechanisms (`PLAIN LOGIN`).
@@ -86,6 +84,13 @@ impl Postfix {
             relay.ip(),
             relay.port()
         ))
+    }
+
+    /// An instance that shows this certificate, with more settings.
+    pub fn secure(identity: &Identity, more: &str) -> Result<Self> {
+        let folder = folder()?;
+        identity.write(folder.path(), "server")?;
+        Self::start_in(folder, &format!("{SECURE}{more}"))
     }
 
     /// An instance with these lines in main.cf; FOLDER, UID and GID are filled in.
@@ -234,7 +239,6 @@ fn master_cf(address: SocketAddr) -> String {
     for (name, kind, wakeup, limit, program) in [
         ("cleanup", "unix", "-", "0", "cleanup"),
         ("qmgr", "unix", "300", "1", "qmgr"),
-        ("tlsmgr", "unix", "1000?", "1", "tlsmgr"),
         ("rewrite", "unix", "-", "-", "trivial-rewrite"),
         ("bounce", "unix", "-", "0", "bounce"),
         ("defer", "unix", "-", "0", "bounce"),
@@ -243,6 +247,8 @@ fn master_cf(address: SocketAddr) -> String {
         ("tlsmgr", "unix", "1000", "1", "tlsmgr"),
         ("smtp", "unix", "-", "-", "smtp"),
         ("relay", "unix", "-", "-", "smtp"),
+        // It keeps encrypted connections to a next hop.
+        ("tlsproxy", "unix", "-", "0", "tlsproxy"),
         ("virtual", "unix", "-", "-", "virtual"),
         ("error", "unix", "-", "-", "error"),
         ("retry", "unix", "-", "-", "error"),

@@ -1,11 +1,11 @@
-//! A recipient in one of our own domains: listed, forwarded, rejected, or the postmaster. Pure.
+//! A recipient in one of our own domains: listed, forwarded or rejected. Pure.
 
 use posthouse_config::{
     Admits, AliasedRecipients, Expansion, Forward, MailDomain, Recipients, UnknownRecipients,
 };
 use posthouse_model::{LocalPart, Mailbox};
 
-use super::{Names, Pending, Visit, Walk};
+use super::{Names, Pending, Visit, Walk, reserved::is_reserved};
 use crate::{
     decision::{Reason, RefusalReason},
     router::Own,
@@ -30,13 +30,14 @@ impl<'a, T: Trace> Walk<'a, T> {
         self.limit_size(own);
         let address: &Mailbox = &pending.address;
         let name = address.local();
-        match self.look_up(domain, name.value()) {
+        match self.look_up(domain, name) {
             Listed::User => {
                 self.trace_recipient(name, RecipientKind::User, &[]);
                 self.deliver_locally(own, address, Reason::Local)
             }
             Listed::Opens(expansion, kind) => self.open_or_close(own, pending, expansion, kind),
             Listed::Not(_) if name.is_postmaster() => self.visit_postmaster(own, pending),
+            Listed::Not(kind) if name.is_abuse() => self.visit_abuse(own, pending, kind),
             Listed::Not(kind) => {
                 self.trace_recipient(name, kind, &[]);
                 self.visit_unknown(own, pending, kind)
@@ -44,7 +45,11 @@ impl<'a, T: Trace> Walk<'a, T> {
         }
     }
 
-    fn look_up(&self, domain: &'a MailDomain, name: &str) -> Listed<'a> {
+    fn look_up(&self, domain: &'a MailDomain, name: &LocalPart) -> Listed<'a> {
+        if self.passes_over && is_reserved(name) {
+            return Listed::Not(RecipientKind::Unknown);
+        }
+        let name = name.value();
         let (users, groups, aliases) = match &domain.recipients {
             Recipients::AcceptAll => return Listed::Not(RecipientKind::Anybody),
             Recipients::Listed { users, groups, aliases } => (users, groups, aliases),
@@ -91,37 +96,6 @@ impl<'a, T: Trace> Walk<'a, T> {
         Visit::Nothing
     }
 
-    /// RFC 5321 §4.5.1: the postmaster of a domain gets mail, listed or not: where the domain forwards, there; else locally; else the primary
-    /// domain's postmaster.
-    fn visit_postmaster(&mut self, own: Own<'a>, pending: &Pending<'a>) -> Visit<'a> {
-        let Own { domain, destinations } = own;
-        let address: &Mailbox = &pending.address;
-        self.trace_recipient(address.local(), RecipientKind::Postmaster, &[]);
-        if let (UnknownRecipients::Forward(forward), Some(destination)) =
-            (&domain.unknown_recipients, &destinations.forward)
-            && self.forwards(forward, pending, domain).is_ok()
-            && (destination.is_ok() || destinations.local.is_none())
-        {
-            self.trace.step(|| Step::Forwards { host: forward.host.clone() });
-            return self.delivery(address, (forward.queue.clone(), destination), Reason::Postmaster);
-        }
-        if destinations.local.is_some() {
-            return self.deliver_locally(own, address, Reason::Postmaster);
-        }
-        match self.router.primary() {
-            Some(primary) if !std::ptr::eq(primary.domain, domain) => {
-                match Mailbox::new(address.local().clone(), primary.domain.domain.clone()) {
-                    Ok(address) => {
-                        self.trace.step(|| Step::PostmasterElsewhere { address: address.clone() });
-                        Visit::StandIn(address, domain)
-                    }
-                    Err(_) => Visit::Refused(RefusalReason::AddressTooLong),
-                }
-            }
-            _ => self.deliver_locally(own, address, Reason::Postmaster),
-        }
-    }
-
     fn visit_unknown(&mut self, own: Own<'a>, pending: &Pending<'a>, kind: RecipientKind) -> Visit<'a> {
         let Own { domain, destinations } = own;
         match (&domain.unknown_recipients, &destinations.forward) {
@@ -144,7 +118,7 @@ impl<'a, T: Trace> Walk<'a, T> {
     }
 
     /// Whether the domain's forward takes this mail.
-    fn forwards(
+    pub(super) fn forwards(
         &mut self,
         forward: &Forward,
         pending: &Pending<'a>,
@@ -161,7 +135,7 @@ impl<'a, T: Trace> Walk<'a, T> {
         Ok(())
     }
 
-    fn deliver_locally(&mut self, own: Own<'a>, address: &Mailbox, reason: Reason) -> Visit<'a> {
+    pub(super) fn deliver_locally(&mut self, own: Own<'a>, address: &Mailbox, reason: Reason) -> Visit<'a> {
         let (Some(local), Some(destination)) = (&own.domain.local_delivery, &own.destinations.local) else {
             self.trace.step(|| Step::NoLocalDelivery);
             return Visit::Refused(RefusalReason::NoLocalDelivery);
@@ -169,7 +143,12 @@ impl<'a, T: Trace> Walk<'a, T> {
         self.delivery(address, (local.queue().clone(), destination), reason)
     }
 
-    fn trace_recipient(&mut self, name: &LocalPart, is: RecipientKind, members: &[posthouse_config::Member]) {
+    pub(super) fn trace_recipient(
+        &mut self,
+        name: &LocalPart,
+        is: RecipientKind,
+        members: &[posthouse_config::Member],
+    ) {
         self.trace.step(|| Step::Recipient {
             name: name.clone(),
             is,

@@ -23,6 +23,15 @@ impl<'a, T: Trace> Walk<'a, T> {
         if !self.permission(pending.via).is_granted() {
             return Visit::Refused(RefusalReason::RelayDenied);
         }
+        if let Some(visit) = self.visit_by_rule(pending) {
+            return visit;
+        }
+        let (router, address) = (self.router, &pending.address);
+        self.relay(address, &router.direct.to(&router.snapshot().gateway, address.domain()))
+    }
+
+    /// Where the first rule that matches sends it, if one does.
+    pub(super) fn visit_by_rule(&mut self, pending: &Pending<'a>) -> Option<Visit<'a>> {
         let (router, address): (_, &Mailbox) = (self.router, &pending.address);
         let mut rules = router.rules(self.sender, address.domain(), T::WANTED);
         while let Some((rule, destination)) = rules.next() {
@@ -36,16 +45,16 @@ impl<'a, T: Trace> Walk<'a, T> {
                     self.trace.step(|| rule_step(rule, RuleVerdict::NotReached));
                 }
             }
-            return match destination {
+            return Some(match destination {
                 RuleDestination::Hosts(destination) => self.relay(address, destination),
                 RuleDestination::Direct(direct) => {
                     self.trace.step(|| Step::Direct);
                     self.relay(address, &direct.to(&router.snapshot().gateway, address.domain()))
                 }
-            };
+            });
         }
         self.trace.step(|| Step::NoRule);
-        self.relay(address, &router.direct.to(&router.snapshot().gateway, address.domain()))
+        None
     }
 
     fn relay(&mut self, address: &Mailbox, destination: &Destination) -> Visit<'a> {

@@ -16,6 +16,7 @@ struct Naive<'a> {
     snapshot: &'a Snapshot,
     sender: &'a str,
     client: &'a Client,
+    passes_over: bool,
     opened: Vec<&'a Expansion>,
     /// Key, line.
     lines: Vec<(String, String)>,
@@ -25,27 +26,47 @@ struct Naive<'a> {
 type Outcome = Result<Vec<String>, RefusalReason>;
 
 fn naive(snapshot: &Snapshot, client: &Client, sender: &str, recipient: &str) -> Outcome {
-    let (opened, lines, failures) = (Vec::new(), Vec::new(), Vec::new());
-    let mut naive = Naive { snapshot, sender, client, opened, lines, failures };
-    if recipient.eq_ignore_ascii_case("postmaster") {
-        let Some(primary) = naive.primary() else { return Err(RefusalReason::UnknownRecipient) };
-        naive.visit(&format!("postmaster@{}", primary.domain), None, &[]);
+    let hostname = snapshot.gateway.hostname.as_str();
+    let bare =
+        snapshot.domains.iter().find(|domain| domain.role == Role::Primary).or(snapshot.domains.first());
+    let recipient = if recipient.contains('@') {
+        recipient.to_owned()
     } else {
-        naive.visit(recipient, None, &[]);
+        format!("postmaster@{}", bare.map_or(hostname, |domain| domain.domain.as_str()))
+    };
+    let (outcome, is_ours) = naive_unless(snapshot, client, sender, &recipient, false);
+    match outcome {
+        Err(reason) if is_ours && is_reserved(&recipient) && !TRANSIENT.contains(&reason) => {
+            naive_unless(snapshot, client, sender, &recipient, true).0
+        }
+        outcome => outcome,
     }
-    let transient = [
-        RefusalReason::DomainSuspended,
-        RefusalReason::DomainRetired,
-        RefusalReason::NoLocalDelivery,
-        RefusalReason::OwnHop,
-    ];
-    if let Some(reason) = naive.failures.iter().find(|reason| transient.contains(reason)) {
-        return Err(*reason);
-    }
-    if naive.lines.is_empty() {
-        return Err(naive.failures[0]);
-    }
-    Ok(naive.lines.into_iter().map(|(_, line)| line).collect())
+}
+
+const TRANSIENT: [RefusalReason; 4] = [
+    RefusalReason::DomainSuspended,
+    RefusalReason::DomainRetired,
+    RefusalReason::NoLocalDelivery,
+    RefusalReason::OwnHop,
+];
+
+fn is_reserved(address: &str) -> bool {
+    ["postmaster", "abuse"].iter().any(|name| same(parts(address).0, name))
+}
+
+fn naive_unless(
+    snapshot: &Snapshot,
+    client: &Client,
+    sender: &str,
+    recipient: &str,
+    passes_over: bool,
+) -> (Outcome, bool) {
+    let (opened, lines, failures) = (Vec::new(), Vec::new(), Vec::new());
+    let mut naive = Naive { snapshot, sender, client, passes_over, opened, lines, failures };
+    let domain = parts(recipient).1;
+    let is_ours = naive.domain(domain).is_some() || same(domain, snapshot.gateway.hostname.as_str());
+    naive.visit(recipient, None, &[]);
+    (naive.outcome(), is_ours)
 }
 
 fn parts(address: &str) -> (&str, &str) {
@@ -57,6 +78,16 @@ fn same(a: &str, b: &str) -> bool {
 }
 
 impl<'a> Naive<'a> {
+    fn outcome(self) -> Outcome {
+        if let Some(reason) = self.failures.iter().find(|reason| TRANSIENT.contains(reason)) {
+            return Err(*reason);
+        }
+        if self.lines.is_empty() {
+            return Err(self.failures[0]);
+        }
+        Ok(self.lines.into_iter().map(|(_, line)| line).collect())
+    }
+
     fn primary(&self) -> Option<&'a MailDomain> {
         let domains = &self.snapshot.domains;
         domains.iter().find(|domain| domain.role == Role::Primary).or(domains.first()).map(AsRef::as_ref)
@@ -80,6 +111,19 @@ impl<'a> Naive<'a> {
     fn visit(&mut self, address: &str, via: Option<&'a MailDomain>, above: &[&'a Expansion]) {
         let outcome = match self.domain(parts(address).1) {
             Some(domain) => self.visit_own(domain, address, via, above),
+            None if is_reserved(address)
+                && same(parts(address).1, self.snapshot.gateway.hostname.as_str()) =>
+            {
+                match self.primary() {
+                    Some(primary) => {
+                        let local = parts(address).0;
+                        self.visit(&format!("{local}@{}", primary.domain), via, above);
+                        Ok(None)
+                    }
+                    None if self.rule(address, via).is_some() => Ok(Some(self.relayed(address, via))),
+                    None => Err(RefusalReason::NoLocalDelivery),
+                }
+            }
             None if self.is_retired(parts(address).1) => Err(RefusalReason::DomainRetired),
             None => self.visit_other(address, via).map(Some),
         };
@@ -110,7 +154,9 @@ impl<'a> Naive<'a> {
         if domain.suspended {
             return Err(RefusalReason::DomainSuspended);
         }
-        if let Recipients::Listed { users, groups, aliases } = &domain.recipients {
+        if let Recipients::Listed { users, groups, aliases } = &domain.recipients
+            && !(self.passes_over && is_reserved(address))
+        {
             let is_user = users.iter().any(|user| same(user, local));
             let found = aliases.iter().chain(groups).find(|expansion| same(expansion.name.value(), local));
             if let Some(found) = found {
@@ -149,16 +195,37 @@ impl<'a> Naive<'a> {
             }
         };
         let sent = |forward: &posthouse_config::Forward| format!("smtp:{} [{}]", forward.host, forward.queue);
-        if same(local, "postmaster") {
+        if same(local, "abuse") {
             if let Some(forward) = forward.filter(|forward| takes(forward).is_ok()) {
                 return Ok(Some(sent(forward)));
             }
+            if domain.recipients == Recipients::AcceptAll && domain.local_delivery.is_some() {
+                return Self::local(domain).map(Some);
+            }
+            self.visit(&format!("postmaster@{given}"), via, above);
+            return Ok(None);
+        }
+        if same(local, "postmaster") {
+            let taken = forward.map(|forward| takes(forward));
+            if let (Some(forward), Some(Ok(()))) = (forward, taken) {
+                return Ok(Some(sent(forward)));
+            }
+            if domain.local_delivery.is_some() {
+                return Self::local(domain).map(Some);
+            }
+            if taken == Some(Err(RefusalReason::AliasedRecipient)) {
+                self.visit(&format!("{local}@{}", domain.domain), via, above);
+                return Ok(None);
+            }
             let primary = self.primary().unwrap();
-            if domain.local_delivery.is_none() && !std::ptr::eq(primary, domain) {
+            if !std::ptr::eq(primary, domain) {
                 self.visit(&format!("{local}@{}", primary.domain), Some(domain), above);
                 return Ok(None);
             }
-            return Self::local(domain).map(Some);
+            return match forward {
+                Some(forward) => Ok(Some(sent(forward))),
+                None => Self::local(domain).map(Some),
+            };
         }
         match forward {
             Some(forward) => {
@@ -184,13 +251,22 @@ impl<'a> Naive<'a> {
         if via.is_none() && !self.may_relay() {
             return Err(RefusalReason::RelayDenied);
         }
+        Ok(self.relayed(address, via))
+    }
+
+    fn rule(&self, address: &str, via: Option<&MailDomain>) -> Option<&'a RelayRule> {
+        self.snapshot.rules.iter().find(|rule| self.rule_fits(rule, address, via))
+    }
+
+    fn relayed(&self, address: &str, via: Option<&MailDomain>) -> String {
         let domain = parts(address).1.to_lowercase();
-        let rule = self.snapshot.rules.iter().find(|rule| self.rule_fits(rule, address, via));
-        let hosts: Vec<String> = match rule.map(|rule| &rule.target) {
-            Some(RuleTarget::Relay { hosts }) => hosts.iter().map(ToString::to_string).collect(),
-            Some(RuleTarget::Direct) | None => vec![domain.clone()],
-        };
-        Ok(format!("smtp:{} [{domain}]", hosts.join(",")))
+        match self.rule(address, via).map(|rule| &rule.target) {
+            Some(RuleTarget::Relay { hosts }) => {
+                let hosts: Vec<String> = hosts.iter().map(ToString::to_string).collect();
+                format!("smtp:{} [{domain}]", hosts.join(","))
+            }
+            Some(RuleTarget::Direct) | None => format!("smtp+guarded:{domain} [{domain}]"),
+        }
     }
 
     fn rule_fits(&self, rule: &RelayRule, address: &str, via: Option<&MailDomain>) -> bool {
@@ -216,9 +292,9 @@ impl<'a> Naive<'a> {
     }
 }
 
-const NAMES: [&str; 7] = ["u", "v", "w", "g", "h", "k", "postmaster"];
+const NAMES: [&str; 8] = ["u", "v", "w", "g", "h", "k", "postmaster", "abuse"];
 const DOMAINS: [&str; 3] = ["a.example", "b.example", "c.example"];
-const ADDRESSES: [&str; 14] = [
+const ADDRESSES: [&str; 18] = [
     "u@a.example",
     "g@a.example",
     "h@A.alias.example",
@@ -230,6 +306,10 @@ const ADDRESSES: [&str; 14] = [
     "h@c.alias.example",
     "postmaster@b.example",
     "Postmaster@c.alias.example",
+    "abuse@a.example",
+    "Abuse@b.alias.example",
+    "postmaster@mail.example.com",
+    "ABUSE@mail.example.com",
     "x@out.example",
     "y@other.example",
     "X@OUT.example",

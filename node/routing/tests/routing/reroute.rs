@@ -80,7 +80,7 @@ fn mail_goes_directly_once_no_rule_is_for_it_where_its_owner_said_so_or_it_did_b
     let other = rule("edited", 1, &json!({"match": patterns(&[], &["*@other.example"])}));
     let router = router(json!({"rules": [other]}));
     for origin in ["RelayRule mail/edited", "direct delivery"] {
-        assert_eq!(next_hops(again(&router, "b@c.example", None, origin)), ["smtp:c.example"]);
+        assert_eq!(next_hops(again(&router, "b@c.example", None, origin)), ["smtp+guarded:c.example"]);
     }
 }
 

@@ -102,9 +102,9 @@ fn without_a_rule_or_by_a_direct_one_mail_goes_by_the_mx_of_its_domain() {
     // [17]
     let direct = rule("direct", 1, &json!({"target": "Direct"}));
     for router in [rules(&[]), rules(&[direct, rule("after", 2, &json!({}))])] {
-        let expected = vec!["b@C.example → smtp:c.example [c.example]".to_owned()];
+        let expected = vec!["b@C.example → smtp+guarded:c.example [c.example]".to_owned()];
         assert_eq!(ask(&router, &neighbour(), "x@y.example", "b@C.example"), Ok(expected));
-        let literal = vec!["b@[192.0.2.9] → smtp:192.0.2.9:25 [[192.0.2.9]]".to_owned()];
+        let literal = vec!["b@[192.0.2.9] → smtp+guarded:192.0.2.9:25 [[192.0.2.9]]".to_owned()];
         assert_eq!(ask(&router, &neighbour(), "x@y.example", "b@[192.0.2.9]"), Ok(literal));
     }
 }

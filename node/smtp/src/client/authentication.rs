@@ -11,7 +11,7 @@ use posthouse_sasl::{
 use zeroize::Zeroizing;
 
 use super::{
-    Cause, Closed, Loss, Origin, ProtocolError, Refusal, Stage, refusals,
+    Closed, Origin, Refusal, Stage, refusals,
     state::{Core, Expected, Ready, State},
 };
 
@@ -121,7 +121,7 @@ impl Authenticating {
                 Ok(Ready::announce(core, false))
             }
             Severity::Intermediate if reply.code() == CHALLENGE => Ok(self.challenge(core, &reply)),
-            Severity::Intermediate => Err(out_of_step()),
+            Severity::Intermediate => Err(Closed::out_of_step(Stage::Authentication)),
             Severity::Transient | Severity::Permanent => {
                 let refusal = Refusal { stage: Stage::Authentication, reply, origin: Origin::Remote };
                 Err(Closed::refused(core, refusal))
@@ -180,7 +180,7 @@ impl Cancelling {
     /// RFC 4954 §4: 501; whatever the refusal is, why it came to this is what matters.
     pub(super) fn reply(self, core: &mut Core, reply: &Reply) -> Closed {
         if reply.is_positive() {
-            return out_of_step();
+            return Closed::out_of_step(Stage::Authentication);
         }
         Closed::refused(core, refusals::exchange_failed(self.error))
     }
@@ -189,11 +189,6 @@ impl Cancelling {
     pub(super) fn redact(&self, reply: Reply) -> Reply {
         self.secrets.redact(reply)
     }
-}
-
-fn out_of_step() -> Closed {
-    let cause = Cause::Protocol(ProtocolError::UnexpectedReply);
-    Closed::Lost(Loss { stage: Stage::Authentication, cause, final_dot_sent: false })
 }
 
 /// What must not come back in the peer's words: what was said, and what it is about.

@@ -107,6 +107,11 @@ impl Envelope {
     ) -> Result<State, Closed> {
         let positive = reply.severity() == Severity::Completed;
         match expected {
+            // 3yz asks for more of a command that has no more: what is a refusal and what is not cannot be told apart any longer.
+            Expected::Mail | Expected::Rcpt(_) if reply.severity() == Severity::Intermediate => {
+                let stage = if expected == Expected::Mail { Stage::Mail } else { Stage::Rcpt };
+                return Err(Closed::broken(core, self.flight, stage, ProtocolError::UnexpectedReply));
+            }
             Expected::Mail if positive => self.open = true,
             Expected::Mail => {
                 self.refused = true;

@@ -32,7 +32,7 @@ pub enum Delivery {
         /// "relayed" DSN is due from this side (§5.2.2 (b)).
         dsn: bool,
     },
-    /// The peer, or this side without asking the peer, said no.
+    /// The peer, or this side without asking the peer, said no. Of a very long reply only the first words are kept.
     Refused(Refusal),
     /// The connection ended before there was an outcome.
     Lost(Loss),
@@ -65,6 +65,12 @@ impl Refusal {
             && self.reply.code() == ReplyCode::TOO_MUCH
             && self.reply.status().is_none_or(|status| status == EnhancedStatus::permanent(5, 3));
         self.reply.severity() == Severity::Permanent && !too_many_recipients
+    }
+
+    /// Whether the peer ends the connection with it (RFC 5321 §3.8): 421 may answer anything, and says nothing of what it answers.
+    #[must_use]
+    pub fn is_farewell(&self) -> bool {
+        self.reply.code() == ReplyCode::NOT_AVAILABLE
     }
 }
 

@@ -104,8 +104,9 @@ impl Extensions {
     }
 }
 
+/// RFC 1870 §4: digits, and nothing else.
 fn parse_size(value: Option<&str>) -> SizeLimit {
-    match value.map(str::parse) {
+    match value.filter(|value| value.bytes().all(|b| b.is_ascii_digit())).map(str::parse) {
         Some(Ok(0)) => SizeLimit::Unlimited,
         Some(Ok(limit)) => SizeLimit::Octets(limit),
         _ => SizeLimit::Unknown,
@@ -128,7 +129,9 @@ mod tests {
         assert!(found.pipelining && found.eight_bit_mime && !found.enhanced_status_codes);
         assert!(found.is_too_large(11) && !found.is_too_large(10));
         assert_eq!(offers("250-a\n250 SIZE 0").size, Some(SizeLimit::Unlimited));
-        assert_eq!(offers("250-a\n250 SIZE").size, Some(SizeLimit::Unknown));
+        for none in ["SIZE", "SIZE +10", "SIZE -1", "SIZE 10x", "SIZE ten", "SIZE 99999999999999999999"] {
+            assert_eq!(offers(&format!("250-a\n250 {none}")).size, Some(SizeLimit::Unknown), "{none}");
+        }
         assert_eq!(offers("250 SIZE 10"), Extensions::default());
     }
 

@@ -20,10 +20,11 @@ impl Greeting {
 
     pub(super) fn reply(self, core: &mut Core, reply: Reply) -> Result<State, Closed> {
         let Self { _private: () } = self;
-        if reply.severity() != Severity::Completed {
-            return Err(refused(core, Stage::Greeting, reply));
+        match reply.severity() {
+            Severity::Completed => Ok(Hello::first(core)),
+            Severity::Intermediate => Err(Closed::out_of_step(Stage::Greeting)),
+            Severity::Transient | Severity::Permanent => Err(refused(core, Stage::Greeting, reply)),
         }
-        Ok(Hello::first(core))
     }
 }
 
@@ -68,6 +69,9 @@ impl Hello {
                 core.extensions = Extensions::parse(&reply);
             }
             return starttls::or_proceed(core);
+        }
+        if reply.severity() == Severity::Intermediate {
+            return Err(Closed::out_of_step(Stage::Hello));
         }
         // RFC 5321 §3.2: only a peer that does not know EHLO is greeted the old way.
         let unknown = matches!(reply.code(), ReplyCode::SYNTAX_ERROR | ReplyCode::NOT_IMPLEMENTED);

@@ -16,20 +16,16 @@ const NOT_NOW: ReplyCode = match ReplyCode::new(454) {
     Err(_) => ReplyCode::LOCAL_ERROR,
 };
 
-/// Characters of the peer's own words in one of ours.
-const QUOTED: usize = 200;
-
 /// 454 4.7.4, TLS is required and not offered: RFC 3207 §4, RFC 3463 §3.8. Nothing of the message is at fault.
 pub(super) fn tls_not_offered() -> Refusal {
     let text = "TLS is required, and the next hop does not offer STARTTLS";
     refusal(Stage::StartTls, NOT_NOW, EnhancedStatus::transient(7, 4), text)
 }
 
-/// 454 4.7.0, TLS is required, and the peer refuses it, whatever for: RFC 3207 §4.
-pub(super) fn tls_refused(reply: &Reply) -> Refusal {
-    let said: String =
-        reply.to_string().chars().map(|c| if c == '\n' { ' ' } else { c }).take(QUOTED).collect();
-    let text = format!("TLS is required, and the next hop refuses STARTTLS: {said}");
+/// 454 4.7.0, TLS is required, and the peer refuses it, whatever for: RFC 3207 §4. This is said of each recipient, and the peer's own words were about
+/// none: only its code is told.
+pub(super) fn tls_refused(code: ReplyCode) -> Refusal {
+    let text = format!("TLS is required, and the next hop refuses STARTTLS with {code}");
     refusal(Stage::StartTls, NOT_NOW, EnhancedStatus::transient(7, 0), &text)
 }
 

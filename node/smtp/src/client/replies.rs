@@ -9,6 +9,30 @@ use crate::buffer::Input;
 /// The longest reply, all its lines together. RFC 5321 §4.5.3.1.5 allows 512 octets a line and any number of lines; some bound there must be.
 pub(super) const REPLY: usize = 64 * 1024;
 
+/// What is kept of the text of a reply that is told to somebody: there may be one for each of a thousand recipients.
+const KEPT: usize = 1024;
+
+/// A reply of bounded length with the code, the status and the first words of this one.
+pub(super) fn shortened(reply: Reply) -> Reply {
+    let mut room = KEPT;
+    let fits = reply.lines().all(|line| {
+        let left = room.checked_sub(line.len() + 1);
+        room = left.unwrap_or(0);
+        left.is_some()
+    });
+    if fits {
+        return reply;
+    }
+    let mut text = String::with_capacity(KEPT);
+    for c in reply.lines().flat_map(|line| line.chars().chain(['\n'])) {
+        if text.len() + c.len_utf8() > KEPT {
+            break;
+        }
+        text.push(c);
+    }
+    Reply::new(reply.code(), reply.status(), &text)
+}
+
 /// Where in the input the current reply is.
 #[derive(Debug, Default)]
 pub(super) struct ReplyReader {
@@ -85,6 +109,22 @@ mod tests {
     fn a_reply_has_at_most_64_kib() {
         assert_eq!(read(&b"250-x\r\n".repeat(REPLY / 7 + 1)), Err(ProtocolError::ReplyTooLong));
         assert_eq!(read(&vec![b'2'; REPLY]), Err(ProtocolError::ReplyTooLong));
+    }
+
+    #[test]
+    fn what_is_kept_of_a_reply_is_bounded_and_what_is_short_is_kept_whole() {
+        let short: Reply = "550-5.1.1 no\n550 5.1.1 body".parse().unwrap();
+        assert_eq!(shortened(short.clone()), short);
+        let empty_lines = "550-\n".repeat(9000) + "550 ";
+        for long in [format!("550 5.1.1 {}", "é".repeat(9000)), empty_lines] {
+            let kept = shortened(long.parse().unwrap());
+            assert_eq!(kept.code().number(), 550);
+            assert!(
+                kept.lines().map(|line| line.len() + 1).sum::<usize>() <= KEPT + 1,
+                "{}",
+                kept.lines().len()
+            );
+        }
     }
 
     proptest! {

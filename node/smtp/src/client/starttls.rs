@@ -3,7 +3,7 @@
 use posthouse_model::{Reply, Severity};
 
 use super::{
-    Cause, Closed, Loss, ProtocolError, Refusal, Stage, StartTls, authentication,
+    Closed, Refusal, Stage, StartTls, authentication,
     hello::Hello,
     refusals,
     state::{Core, Expected, State},
@@ -38,13 +38,10 @@ impl Asked {
         let Self { _private: () } = self;
         match reply.severity() {
             Severity::Completed => Ok(State::Handshake(Handshake { announced: false })),
-            Severity::Intermediate => {
-                let cause = Cause::Protocol(ProtocolError::UnexpectedReply);
-                Err(Closed::Lost(Loss { stage: Stage::StartTls, cause, final_dot_sent: false }))
-            }
+            Severity::Intermediate => Err(Closed::out_of_step(Stage::StartTls)),
             // RFC 3207 §4: what to do now is policy.
             Severity::Transient | Severity::Permanent => match core.settings.starttls {
-                StartTls::Required => Err(Closed::refused(core, refusals::tls_refused(reply))),
+                StartTls::Required => Err(Closed::refused(core, refusals::tls_refused(reply.code()))),
                 StartTls::Never | StartTls::IfOffered => authentication::or_ready(core),
             },
         }

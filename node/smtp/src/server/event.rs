@@ -4,6 +4,8 @@ use std::fmt;
 
 use posthouse_model::{Envid, ForwardPath, Notify, OriginalRecipient, Reply, Ret, ReversePath};
 
+use crate::content::Mark;
+
 /// What the driver must know or decide. Those marked *asks* wait for [`Session::answer`](super::Session::answer).
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event<'s> {
@@ -114,12 +116,14 @@ pub struct Rcpt {
 }
 
 /// What was learned while the content streamed by.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ContentSummary {
     /// Octets of content, unstuffed.
     pub size: u64,
     /// `Received` fields in the header: the hops so far (RFC 5321 §6.3).
     pub received: u32,
+    /// What hosts wrote into them to know their own again.
+    pub marks: Vec<Mark>,
     /// Whether there are octets above 127: what the next hop needs 8BITMIME for.
     pub eight_bit: bool,
     /// Whether a header of it, at any level of MIME, is beyond ASCII: what the next hop needs SMTPUTF8 for (RFC 6531 §3.7.1). Only looked

@@ -54,6 +54,7 @@ impl Observed {
     pub(super) fn summary(self) -> ContentSummary {
         let Self { size, eight_bit, headers, mime } = self;
         let utf8_header = mime.is_some_and(|mime| mime.is_beyond_ascii());
-        ContentSummary { size, received: headers.received(), eight_bit, utf8_header }
+        let received = headers.received();
+        ContentSummary { size, received, marks: headers.into_marks(), eight_bit, utf8_header }
     }
 }

@@ -82,7 +82,10 @@ fn a_pinned_certificate_expires_too() {
     let mut roots = RootCertStore::empty();
     roots.add(certificate.clone()).unwrap();
     let by_roots = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), crate::tls::provider());
-    let meant = Meant { by_roots: by_roots.build().unwrap(), certificates: vec![certificate.clone()] };
+    let certificates = vec![certificate.clone()];
+    let taken = Taken::OfWhoIsMeant { by_roots: by_roots.build().unwrap(), certificates };
+    let algorithms = crate::tls::provider().signature_verification_algorithms;
+    let meant = Verifier { taken, algorithms };
     let name = ServerName::try_from("mx.example.com").unwrap();
     let at = |years: u64| UnixTime::since_unix_epoch(Duration::from_secs(years * 31_557_600));
     assert!(meant.verify_server_cert(&certificate, &[], &name, &[], at(100)).is_ok());
