@@ -5,6 +5,7 @@ pub mod crowd;
 pub mod doors;
 pub mod entries;
 pub mod listener;
+pub mod memory;
 pub mod patience;
 pub mod proxy;
 pub mod reply;

@@ -6,8 +6,8 @@ use posthouse_config::Concurrency;
 use posthouse_queue::Store;
 
 use crate::{
-    activator::Activator, budget::Budget, delivery::Delivery, here::Here, metrics::Metrics, policy::Policy,
-    presence::Presence, refused_logins::RefusedLogins,
+    activator::Activator, budget::Budget, delivery::Delivery, here::Here, intake::memory::Memory,
+    metrics::Metrics, policy::Policy, presence::Presence, refused_logins::RefusedLogins,
 };
 
 /// The shared parts of a node.
@@ -18,6 +18,8 @@ pub struct Node {
     pub presence: Arc<Presence>,
     /// Room for mail.
     pub budget: Arc<Budget>,
+    /// Memory for messages that are not complete.
+    pub memory: Memory,
     /// What it counts.
     pub metrics: Arc<Metrics>,
     /// The sending side.
@@ -46,6 +48,7 @@ impl Node {
             store,
             presence,
             budget,
+            memory: Memory::new(),
             metrics,
             delivery,
             activator,

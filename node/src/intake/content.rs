@@ -6,6 +6,8 @@ use bytes::{Bytes, BytesMut};
 use posthouse_model::{MessageId, Timestamp};
 use posthouse_queue::{CHUNK_SIZE, NewContent, Store, StoreError};
 
+use super::memory::{Memory, Share};
+
 /// Room taken at first: most mail fits, and a session that sends nothing large costs no more.
 const FIRST_ROOM: usize = 8 * 1024;
 
@@ -17,6 +19,9 @@ pub struct ContentWriter {
     chunks: u32,
     size: u64,
     crc32: crc32fast::Hasher,
+    memory: Memory,
+    /// For a chunk: content above the first room has one.
+    share: Option<Share>,
 }
 
 /// Content that is complete.
@@ -32,12 +37,14 @@ pub struct Written {
 impl ContentWriter {
     /// Empty content of a message.
     #[must_use]
-    pub fn new(store: Arc<dyn Store>, id: MessageId) -> Self {
+    pub fn new(store: Arc<dyn Store>, id: MessageId, memory: Memory) -> Self {
         let buffer = BytesMut::with_capacity(FIRST_ROOM);
-        Self { store, id, buffer, chunks: 0, size: 0, crc32: crc32fast::Hasher::new() }
+        let crc32 = crc32fast::Hasher::new();
+        Self { store, id, buffer, chunks: 0, size: 0, crc32, memory, share: None }
     }
 
-    /// Adds a piece. Waits for the store while a full chunk is written: one is in flight per session, so a slow store slows the client.
+    /// Adds a piece. Waits for the store while a full chunk is written: one is in flight per session, so a slow store slows the client. Waits
+    /// for memory, too, where many send at once.
     pub async fn push(&mut self, mut piece: &[u8], now: Timestamp) -> Result<(), StoreError> {
         self.size += piece.len() as u64;
         self.crc32.update(piece);
@@ -46,7 +53,7 @@ impl ContentWriter {
                 self.flush(now).await?;
             }
             let (fits, rest) = piece.split_at(piece.len().min(CHUNK_SIZE - self.buffer.len()));
-            self.make_room(fits.len());
+            self.make_room(fits.len()).await?;
             self.buffer.extend_from_slice(fits);
             piece = rest;
         }
@@ -81,11 +88,17 @@ impl ContentWriter {
     }
 
     /// Grows the buffer to what small mail needs, or at once to a whole chunk: never by doubling past it.
-    fn make_room(&mut self, more: usize) {
+    async fn make_room(&mut self, more: usize) -> Result<(), StoreError> {
         let needed = self.buffer.len() + more;
-        if needed > self.buffer.capacity() {
-            let target = if needed <= FIRST_ROOM { FIRST_ROOM } else { CHUNK_SIZE };
-            self.buffer.reserve(target - self.buffer.len());
+        if needed <= self.buffer.capacity() {
+            return Ok(());
         }
+        let target = if needed <= FIRST_ROOM { FIRST_ROOM } else { CHUNK_SIZE };
+        if target > FIRST_ROOM && self.share.is_none() {
+            let share = self.memory.take(CHUNK_SIZE).await;
+            self.share = Some(share.ok_or_else(|| StoreError::Full("no memory for the content".to_owned()))?);
+        }
+        self.buffer.reserve(target - self.buffer.len());
+        Ok(())
     }
 }

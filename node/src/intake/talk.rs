@@ -96,7 +96,7 @@ impl<'n> Talk<'n> {
     fn rcpt(&mut self, rcpt: server::Rcpt) -> Reply {
         let Some(transaction) = &mut self.transaction else { return smtp_reply::bad_sequence("MAIL first") };
         let to = rcpt.forward_path.clone();
-        match transaction.add(&self.peer, rcpt, self.node.presence.now()) {
+        match transaction.add(self.node, &self.peer, rcpt, self.node.presence.now()) {
             Ok(()) => smtp_reply::recipient_accepted(),
             Err(reply) => {
                 self.refused("rcpt", &to, &reply);

@@ -4,7 +4,8 @@
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use posthouse_model::{
-    EnhancedStatus, ForwardPath, MessageId, Reply, ReplyCode, Ret, ReversePath, ShardId, Timestamp,
+    EnhancedStatus, ForwardPath, MessageId, OriginalRecipient, Reply, ReplyCode, Ret, ReversePath, ShardId,
+    Timestamp,
 };
 use posthouse_queue::{
     BodyType, Enqueued, Envelope, MessageMeta, NewContent, NewMessage, Origin, StoreError, Withdrawn,
@@ -15,6 +16,7 @@ use posthouse_smtp::{content::Mark, reply as smtp_reply, server};
 use super::{
     content::{ContentWriter, Written},
     entries::{self, Named},
+    memory::{Memory, Share},
     reply,
 };
 use crate::{
@@ -34,6 +36,12 @@ const MOST_HOPS: u32 = 100;
 /// Recipients of one message after groups and aliases.
 const MOST_DELIVERIES: usize = 10_000;
 
+/// Recipients that a session has memory of its own for: most messages have fewer.
+const FEW_RECIPIENTS: usize = 10;
+
+/// Memory for what one recipient leads to, beside its address: about what is kept of it.
+const DELIVERY_OCTETS: usize = 256;
+
 /// A transaction between MAIL and its end.
 pub struct Transaction {
     policy: Arc<Policy>,
@@ -51,6 +59,8 @@ pub struct Transaction {
     /// What went wrong while content was written: said at the final dot.
     trouble: Option<StoreError>,
     _room: Reservation,
+    /// Memory for more than a few recipients.
+    share: Option<Share>,
 }
 
 /// What the session knows of its client.
@@ -100,11 +110,12 @@ impl Transaction {
             content_began: None,
             trouble: None,
             _room: room,
+            share: None,
         })
     }
 
     /// RCPT: adds a recipient, or says why not.
-    pub fn add(&mut self, peer: &Peer, rcpt: server::Rcpt, now: Timestamp) -> Result<(), Reply> {
+    pub fn add(&mut self, node: &Node, peer: &Peer, rcpt: server::Rcpt, now: Timestamp) -> Result<(), Reply> {
         let server::Rcpt { forward_path, notify, orcpt } = rcpt;
         if self.named.iter().any(|named| named.forward_path == forward_path) {
             self.repeated += 1; // nobody gets a message twice: it is accepted, and counts as discarded
@@ -122,6 +133,7 @@ impl Transaction {
                 if self.deliveries + acceptance.deliveries.len() > MOST_DELIVERIES {
                     return Err(smtp_reply::too_many_recipients());
                 }
+                self.hold(&node.memory, &forward_path, orcpt.as_ref(), acceptance.deliveries.len())?;
                 for unreachable in &acceptance.unreachable {
                     let (member, reply) = (&unreachable.recipient, &unreachable.refusal.reply);
                     events::MemberUnreachable { id: self.id, group: &forward_path, member, reply }.emit();
@@ -132,6 +144,26 @@ impl Transaction {
                 Ok(())
             }
         }
+    }
+
+    /// Takes memory for a recipient, or says that there is none now.
+    fn hold(
+        &mut self,
+        memory: &Memory,
+        forward_path: &ForwardPath,
+        orcpt: Option<&OriginalRecipient>,
+        deliveries: usize,
+    ) -> Result<(), Reply> {
+        if self.deliveries + deliveries <= FEW_RECIPIENTS {
+            return Ok(());
+        }
+        let named = forward_path.to_string().len() + orcpt.map_or(0, |orcpt| orcpt.to_string().len());
+        let more = memory.try_take(named + deliveries * DELIVERY_OCTETS).ok_or_else(reply::no_room)?;
+        match &mut self.share {
+            Some(share) => share.grow(more),
+            None => self.share = Some(more),
+        }
+        Ok(())
     }
 
     /// DATA: opens the content with the trace header.
@@ -157,7 +189,7 @@ impl Transaction {
             at: node.presence.now(),
         }
         .to_header();
-        let mut content = ContentWriter::new(Arc::clone(&node.store), self.id);
+        let mut content = ContentWriter::new(Arc::clone(&node.store), self.id, node.memory.clone());
         // A header is far below a chunk: this cannot wait for the store.
         content.push(header.as_bytes(), node.presence.now()).await.map_err(|_| reply::store_away())?;
         self.content = Some(content);

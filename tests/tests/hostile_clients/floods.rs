@@ -3,6 +3,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
+use posthouse_tests::process;
+
 use super::house::House;
 
 const EHLO: &str = "EHLO client.test";
@@ -135,6 +137,32 @@ fn content_that_is_too_large_is_refused_at_its_end_and_takes_no_memory() {
     assert!(wire.command("NOOP").starts_with("250 "));
     drop(wire);
     house.serves_others();
+}
+
+#[test]
+fn thousands_of_messages_that_stop_half_way_do_not_fill_the_memory() {
+    process::limit_files(None).unwrap();
+    let mut house = House::start();
+    // Less than a chunk, so that all of it is held; more in all than a node gives to them.
+    let half = b"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcd\r\n".repeat(60 * 1024 / 64);
+    let mut crowd = Vec::new();
+    for _ in 0..4000 {
+        let mut wire = house.connect("smtp");
+        wire.reply();
+        wire.say(format!("{EHLO}\r\n").as_bytes());
+        wire.reply();
+        wire.say(format!("{MAIL}\r\nRCPT TO:<b@dst.test>\r\nDATA\r\n").as_bytes());
+        assert!([wire.reply(), wire.reply(), wire.reply()][2].starts_with("354 "));
+        wire.say(&half);
+        crowd.push(wire);
+    }
+    let peak = house.peak_memory_kib();
+    assert!(peak < 256 * 1024, "VmHWM {peak} KiB");
+    // A small message needs nothing of what they have taken.
+    house.serves_others();
+    drop(crowd);
+    house.until_alone();
+    assert!(house.all_letters().is_empty());
 }
 
 #[test]
