@@ -57,7 +57,9 @@ fn what_the_map_names_exists() {
 fn every_dialogue_is_on_the_map_under_what_it_cites() {
     let mut under: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
     for Row { rfcs, named } in map() {
-        named.into_iter().for_each(|name| under.entry(name).or_default().extend(&rfcs));
+        for name in named {
+            under.entry(name).or_default().extend(&rfcs);
+        }
     }
     for (path, text) in transcripts("server").into_iter().chain(transcripts("client")) {
         let found = under.get(&path).unwrap_or_else(|| panic!("{path} is on the map"));
