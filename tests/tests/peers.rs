@@ -76,6 +76,26 @@ fn content_goes_out_as_it_came_in_below_one_received_line() {
 }
 
 #[test]
+fn who_came_through_a_hundred_hosts_goes_no_further() {
+    // RFC 5321 §6.3
+    let sink = Sink::start(Protocol::Smtp, accept_all()).unwrap();
+    let manifests = Manifests::relay_to(sink.address()).unwrap();
+    let mut gateway = Gateway::start(manifests.path()).unwrap();
+    let mut client = Client::connect(gateway.smtp().unwrap()).unwrap();
+    client.command("EHLO client.test").unwrap();
+    let after = |hops| {
+        let trace = "Received: from a.test by b.test; Tue, 14 Nov 2023 22:13:20 +0000\r\n".repeat(hops);
+        format!("{trace}Subject: round and round\r\n\r\nhi\r\n").into_bytes()
+    };
+    let reply = client.send("a@src.test", &["b@dst.test"], &after(100)).unwrap();
+    assert_eq!(reply.code, 554, "{reply:?}");
+    assert!(reply.lines[0].starts_with("5.4.6 "), "{reply:?}");
+    assert_eq!(client.send("a@src.test", &["b@dst.test"], &after(99)).unwrap().code, 250);
+    assert!(sink.letter(SOON).unwrap().content.ends_with(&after(99)));
+    gateway.until_drained(SOON).unwrap();
+}
+
+#[test]
 fn swaks_is_served_and_refused_in_its_own_words() {
     let sink = Sink::start(Protocol::Smtp, accept_all()).unwrap();
     let lmtp = Sink::start(Protocol::Lmtp, accept_all()).unwrap();

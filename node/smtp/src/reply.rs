@@ -235,13 +235,19 @@ pub fn bad_recipient(why: &str) -> Reply {
     )
 }
 
-/// 553, an address beyond ASCII without SMTPUTF8: RFC 6531 §3.5; 5.6.7 (RFC 5248).
-pub fn needs_smtputf8() -> Reply {
-    Reply::new(
-        ReplyCode::NAME_NOT_ALLOWED,
-        Some(EnhancedStatus::permanent(6, 7)),
-        "the address needs SMTPUTF8, say it in MAIL",
-    )
+/// 550, a sender's address beyond ASCII without SMTPUTF8: RFC 6531 §3.5; 5.6.7 (RFC 5248).
+pub fn sender_needs_smtputf8() -> Reply {
+    needs_smtputf8(ReplyCode::MAILBOX_UNAVAILABLE)
+}
+
+/// 553, a recipient's address beyond ASCII without SMTPUTF8: RFC 6531 §3.5; 5.6.7 (RFC 5248).
+pub fn recipient_needs_smtputf8() -> Reply {
+    needs_smtputf8(ReplyCode::NAME_NOT_ALLOWED)
+}
+
+fn needs_smtputf8(code: ReplyCode) -> Reply {
+    let status = EnhancedStatus::permanent(6, 7);
+    Reply::new(code, Some(status), "the address needs SMTPUTF8, say it in MAIL")
 }
 
 /// 452, one recipient too many: RFC 5321 §4.5.3.1.10; 4.5.3. The client sends the rest in another transaction.

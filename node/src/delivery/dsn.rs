@@ -125,7 +125,7 @@ impl Dsn<'_> {
     /// Writes it: a text for people, fields for programs, and what of the message comes back (RFC 6522 §3).
     #[must_use]
     pub fn write(&self) -> Written {
-        // RFC 6533 §4, §5: the forms beyond ASCII are for who knows them: who said SMTPUTF8, or has such an address.
+        // RFC 6533 §3, §4: the forms beyond ASCII are for who knows them: who said SMTPUTF8, or has such an address.
         let utf8 = self.knows_utf8();
         let eight_bit = utf8 && self.to.to_ascii().is_none();
         let returned = returned::returned(self, utf8);

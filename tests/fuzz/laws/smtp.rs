@@ -208,6 +208,20 @@ fn address(text: &str) -> Result<(), String> {
     {
         return Err(format!("{notify:?} is another one in a record"));
     }
+    if let Ok(original) = text.parse::<OriginalRecipient>()
+        && let Some(ascii) = original.to_ascii()
+    {
+        let again: OriginalRecipient =
+            ascii.as_str().parse().map_err(|error| format!("{ascii} is no original recipient: {error}"))?;
+        if !again.is_ascii() || again.address() != original.address() {
+            return Err(format!("{original} is not {again}"));
+        }
+    }
+    if let Ok(envid) = text.parse::<Envid>()
+        && !envid.decoded().bytes().all(|octet| octet == b' ' || octet.is_ascii_graphic())
+    {
+        return Err(format!("{envid} means more than can be printed"));
+    }
     if let Ok(mailbox) = text.parse::<Mailbox>()
         && let Some(ascii) = mailbox.to_ascii()
     {

@@ -45,7 +45,7 @@ fn parse(argument: &str, extended: bool) -> Result<Mail, Reply> {
         apply(&mut mail, parameter, extended)?;
     }
     if !mail.smtputf8 && !mail.reverse_path.is_ascii() {
-        return Err(reply::needs_smtputf8()); // RFC 6531 §3.5
+        return Err(reply::sender_needs_smtputf8()); // RFC 6531 §3.5
     }
     Ok(mail)
 }

@@ -43,7 +43,7 @@ fn parse(argument: &str, extended: bool, smtputf8: bool) -> Result<Rcpt, Reply> 
     let is_ascii =
         rcpt.forward_path.is_ascii() && rcpt.orcpt.as_ref().is_none_or(OriginalRecipient::is_ascii);
     if !smtputf8 && !is_ascii {
-        return Err(reply::needs_smtputf8()); // RFC 6531 §3.5
+        return Err(reply::recipient_needs_smtputf8()); // RFC 6531 §3.5
     }
     Ok(rcpt)
 }

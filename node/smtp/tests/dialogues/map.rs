@@ -1,28 +1,47 @@
-//! docs/rfc.md maps RFC section → file → dialogue or test. This keeps it true: what it names exists, and every dialogue is named.
+//! docs/rfc.md maps RFC section → file → dialogue or test. This keeps it true: what it names exists, and every
+//! dialogue is named, under each RFC that it cites.
 
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use crate::{root, transcripts};
 
-/// The words in backquotes of a table row, in its third (file) and fourth (proof) column.
-fn named(map: &str) -> Vec<String> {
+/// A row of the map.
+struct Row {
+    /// The RFCs of its first column.
+    rfcs: BTreeSet<u32>,
+    /// What its third (file) and fourth (proof) column name, in backquotes.
+    named: Vec<String>,
+}
+
+fn rows(map: &str) -> Vec<Row> {
     let rows = map
         .lines()
         .filter(|line| line.starts_with('|') && !line.starts_with("|-") && !line.starts_with("| RFC"));
-    rows.flat_map(|row| {
+    rows.map(|row| {
         let cells: Vec<&str> = row.trim_matches('|').split('|').collect();
         assert_eq!(cells.len(), 4, "four columns: {row}");
         let quoted = |cell: &str| cell.split('`').skip(1).step_by(2).map(str::to_owned).collect::<Vec<_>>();
         assert!(!quoted(cells[2]).is_empty() && !quoted(cells[3]).is_empty(), "a file and a proof: {row}");
-        [quoted(cells[2]), quoted(cells[3])].concat()
+        Row { rfcs: rfcs(cells[0]), named: [quoted(cells[2]), quoted(cells[3])].concat() }
     })
     .collect()
 }
 
+/// The numbers of RFCs in a text: what stands for itself, unlike a section.
+fn rfcs(text: &str) -> BTreeSet<u32> {
+    text.split([' ', ',', ':', ';']).filter_map(|word| word.parse().ok()).collect()
+}
+
+fn map() -> Vec<Row> {
+    rows(&fs::read_to_string(root().join("docs/rfc.md")).unwrap())
+}
+
 #[test]
 fn what_the_map_names_exists() {
-    let map = fs::read_to_string(root().join("docs/rfc.md")).unwrap();
-    for name in named(&map) {
+    for name in map().into_iter().flat_map(|row| row.named) {
         match name.split_once("::") {
             Some((file, test)) => {
                 let text =
@@ -35,10 +54,20 @@ fn what_the_map_names_exists() {
 }
 
 #[test]
-fn every_dialogue_is_on_the_map() {
-    let map = fs::read_to_string(root().join("docs/rfc.md")).unwrap();
-    let named: BTreeSet<String> = named(&map).into_iter().collect();
-    for (path, _) in transcripts("server").into_iter().chain(transcripts("client")) {
-        assert!(named.contains(&path), "{path} is on the map");
+fn every_dialogue_is_on_the_map_under_what_it_cites() {
+    let mut under: BTreeMap<String, BTreeSet<u32>> = BTreeMap::new();
+    for Row { rfcs, named } in map() {
+        for name in named {
+            under.entry(name).or_default().extend(&rfcs);
+        }
+    }
+    for (path, text) in transcripts("server").into_iter().chain(transcripts("client")) {
+        let found = under.get(&path).unwrap_or_else(|| panic!("{path} is on the map"));
+        // Up to the colon, the first line says what the dialogue proves.
+        let cited = rfcs(text.split(": ").next().unwrap());
+        assert!(
+            !cited.is_empty() && cited.is_subset(found),
+            "{path} cites {cited:?}, the map has it under {found:?}"
+        );
     }
 }

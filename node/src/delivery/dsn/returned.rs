@@ -1,4 +1,4 @@
-//! The third part: what of the message comes back to its sender (RFC 3461 §4.3, RFC 6522 §3, RFC 6533 §5). Its octets are never changed, at most
+//! The third part: what of the message comes back to its sender (RFC 3461 §4.3, §6.2, RFC 6522 §3, RFC 6533 §4). Its octets are never changed, at most
 //! encoded. Pure.
 
 use posthouse_queue::{BodyType, MessageMeta};
@@ -8,7 +8,7 @@ use super::{Became, Dsn, Reported, part};
 /// The most octets of a header that come back.
 pub const RETURNED_HEADER_OCTETS: usize = 32 * 1024;
 
-/// The largest message that comes back whole. RFC 3461 §4.3 asks for no more than an honest try: a report is kept in memory while it is made, and a sender
+/// The largest message that comes back whole. RFC 3461 §6.2 leaves the bound to us: a report is kept in memory while it is made, and a sender
 /// knows a large message by its header.
 pub const RETURNED_OCTETS: u64 = 256 * 1024;
 
@@ -85,7 +85,7 @@ pub(super) fn returned<'r>(dsn: &Dsn<'r>, utf8: bool) -> Returned<'r> {
     Returned { kind, description: "the header of the message", octets: header, shown }
 }
 
-/// RFC 3461 §4.3: RET=FULL is for failures; other reports bring back the header alone.
+/// RFC 3461 §4.3, §6.2: RET=FULL is for failures; other reports bring back the header alone.
 fn is_wanted_whole(message: &MessageMeta, recipients: &[Reported]) -> bool {
     let failed = |became: Became| matches!(became, Became::Failed | Became::Expired);
     message.envelope.ret_full == Some(true) && recipients.iter().any(|reported| failed(reported.became))

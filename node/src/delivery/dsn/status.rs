@@ -96,7 +96,7 @@ fn address(mailbox: &Mailbox, utf8: bool) -> String {
 fn original_recipient(orcpt: &str, utf8: bool) -> String {
     let Ok(original) = orcpt.parse::<OriginalRecipient>() else { return orcpt.replacen(';', "; ", 1) };
     let (kind, address) = (original.address_type(), original.address());
-    // RFC 6533 §3: in ASCII the characters beyond it are escaped; in UTF-8 nothing is.
+    // RFC 6533 §3, §4.1: in ASCII the characters beyond it are escaped; in UTF-8 nothing is.
     if !utf8 && (kind.eq_ignore_ascii_case("utf-8") || !address.is_ascii()) {
         return format!("utf-8; {}", escaped(&address));
     }
@@ -133,7 +133,7 @@ pub(super) fn said_by(host: &str) -> &str {
     }
 }
 
-/// RFC 3464 §2.1.2, RFC 5321 §4.1.3: an address is written as a literal.
+/// RFC 3461 §9.3, RFC 5321 §4.1.3: an address is written as a literal.
 fn host_name(host: &str) -> String {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     match bare.parse() {

@@ -266,7 +266,7 @@ fn who_wrote_to_a_group_is_told_of_which() {
 
 #[test]
 fn a_whole_message_comes_back_for_a_failure_if_it_was_wanted() {
-    // RFC 3461 §4.3
+    // RFC 3461 §4.3, §6.2
     let kind = |facts: &Facts| facts.parts().pop().unwrap();
     let full = Facts::failed().whole();
     assert_eq!(kind(&full), ("message/rfc822".to_owned(), HEADER.to_vec()));
@@ -315,7 +315,7 @@ fn a_whole_message_is_as_eight_bit_as_it_came() {
 
 #[test]
 fn a_header_beyond_ascii_travels_encoded_and_comes_out_as_it_was() {
-    // RFC 2045 §6.7; RFC 6533 §5: the type for UTF-8 is for who knows SMTPUTF8
+    // RFC 2045 §6.7; RFC 6533 §4.3: the type for UTF-8 is for who knows SMTPUTF8
     let utf8 = Facts::failed().with_content("Subject: \u{fc}\r\n\r\n".as_bytes());
     assert!(utf8.text().contains("text/rfc822-headers; charset=utf-8\r\n"));
     assert_eq!(utf8.parts().pop().unwrap().1, "Subject: \u{fc}\r\n".as_bytes());
@@ -331,7 +331,7 @@ fn a_header_beyond_ascii_travels_encoded_and_comes_out_as_it_was() {
 
 #[test]
 fn addresses_beyond_ascii_have_two_forms() {
-    // RFC 6533 §3, §4
+    // RFC 6533 §3, §4.1
     let mut facts = Facts::failed();
     let recipient = &mut facts.recipients[0].recipient;
     recipient.expanded_from = Some("team@example.com".parse().unwrap());
@@ -356,7 +356,7 @@ fn addresses_beyond_ascii_have_two_forms() {
 
 #[test]
 fn a_sender_beyond_ascii_gets_all_as_it_is() {
-    // RFC 6533 §6.2: 8bit wherever it can be; nothing goes to this sender without SMTPUTF8 and 8BITMIME
+    // RFC 6533 §4.4, §4.5, §6.4: 8bit wherever it can be; nothing goes to this sender without SMTPUTF8 and 8BITMIME
     let mut facts = Facts::failed();
     facts.recipients[0].recipient.address = "j\u{f6}rg@example.net".parse().unwrap();
     facts.to = "s\u{e9}nder@example.org".parse().unwrap();
