@@ -144,6 +144,8 @@ pub struct Seen {
     pub letters: Vec<(String, bool)>,
     /// Octets that it got rid of in doing what it does.
     pub said: usize,
+    /// It has done what it does while a connection rests.
+    pub is_done: bool,
     /// The client went away before a timer of its own had run out.
     pub is_impatient: bool,
     /// The client did not go away when it should have.

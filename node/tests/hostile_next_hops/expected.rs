@@ -69,8 +69,9 @@ pub(crate) fn fates(row: Row) -> [Fate; 3] {
         At::Greeting | At::Hello | At::StartTls | At::Handshake | At::HelloAgain | At::Auth => {
             [before_a_transaction(row, answer); 3]
         }
-        // RFC 5321 §3.8: a connection that was kept may be gone, which says nothing of the message.
-        At::NextMail if answer == Answer::Gone || matches!(row.how, How::Resets | How::Closes) => [Taken; 3],
+        // RFC 5321 §3.8: a connection that was kept may be gone, or good for nothing more, which says nothing of the message. Whether one that is silent is
+        // gone shows too late.
+        At::NextMail if answer == Answer::Gone || (answer == Answer::None && !waits(row.how)) => [Taken; 3],
         At::Mail | At::NextMail | At::Data | At::Content | At::Chunk => [by_answer; 3],
         At::Rcpt(place) if matches!(answer, Answer::NotNow | Answer::NotAtAll) => {
             std::array::from_fn(|other| if other + 1 == place { by_answer } else { Taken })
@@ -111,7 +112,12 @@ fn before_a_transaction(row: Row, answer: Answer) -> Fate {
 
 /// Whether nothing is said, or nothing whole.
 fn is_quiet(how: How) -> bool {
-    matches!(how, How::Resets | How::Closes | How::Silent(_) | How::Drips(_))
+    waits(how) || matches!(how, How::Resets | How::Closes)
+}
+
+/// Whether it takes its time.
+pub(crate) fn waits(how: How) -> bool {
+    matches!(how, How::Silent(_) | How::Drips(_))
 }
 
 /// How long a client waits: RFC 5321 §4.5.3.2, and like MAIL what is not named there.

@@ -24,7 +24,7 @@ use posthouse_tests::{
 use rustls::ServerConfig;
 
 use self::{
-    expected::{Fate, Row, fates, patience},
+    expected::{Fate, Row, fates, patience, waits},
     world::{Letter, Sent, World},
 };
 
@@ -125,6 +125,10 @@ async fn try_out(world: &mut World, row: Row, tls: Option<&Arc<ServerConfig>>) -
         let before = world.send(&Letter { to: &[BEFORE], ..hosts.letter(row) }).await;
         world.settled(&before).await;
     }
+    if row.at == At::Idle {
+        // Before there is more to send: what comes together with a command is an answer to it.
+        world.until(|| hosts.first.seen().is_done).await;
+    }
     let before = world.accounting().await;
     let sent = world.send(&letter).await;
     world.settled(&sent).await;
@@ -215,8 +219,7 @@ async fn try_all(moments: &[At], protocol: Protocol, pipelining: bool, tls: Opti
     let mut wrong = Vec::new();
     for at in moments {
         // Where nothing is due, nobody is kept waiting.
-        let waits = |how: &How| matches!(how, How::Silent(_) | How::Drips(_));
-        for how in ways(*at, tls.is_some()).into_iter().filter(|how| *at != At::Idle || !waits(how)) {
+        for how in ways(*at, tls.is_some()).into_iter().filter(|how| *at != At::Idle || !waits(*how)) {
             let row = Row { at: *at, how, protocol, pipelining };
             if let Err(why) = try_out(&mut world, row, tls.as_ref()).await {
                 wrong.push(format!("{row:?}: {why}"));

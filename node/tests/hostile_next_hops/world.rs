@@ -169,6 +169,15 @@ impl World {
         }
     }
 
+    /// Waits for what a saboteur does.
+    pub(crate) async fn until(&mut self, is_so: impl Fn() -> bool) {
+        let until = Instant::now() + SOON;
+        while !is_so() {
+            assert!(Instant::now() < until, "it does not do it");
+            self.moment().await;
+        }
+    }
+
     /// Has what is deferred attempted again, and waits until that is over.
     pub(crate) async fn retry(&mut self, sent: &Sent) {
         self.store.retry(Some(&sent.queue), self.node.presence.now()).await.unwrap();

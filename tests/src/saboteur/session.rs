@@ -194,7 +194,9 @@ impl Session<'_> {
             }
         }
         if let Some(how) = self.deed(At::Idle) {
-            self.sabotage(At::Idle, how, "250 2.0.0 still here")?;
+            let done = self.sabotage(At::Idle, how, "250 2.0.0 still here");
+            self.serving.seen().is_done = true;
+            done?;
         }
         Ok(())
     }
