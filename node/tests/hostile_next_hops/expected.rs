@@ -28,6 +28,8 @@ pub(crate) struct Row {
     pub(crate) protocol: Protocol,
     /// Commands are said together.
     pub(crate) pipelining: bool,
+    /// TLS comes first, and nobody may go without (RFC 8314 §3).
+    pub(crate) implicit: bool,
 }
 
 /// What was answered, as far as a client must tell.
@@ -95,9 +97,9 @@ fn before_a_transaction(row: Row, answer: Answer) -> Fate {
         // RFC 3207 §4, RFC 7435 §3: where nobody asked for TLS, who refuses it gets the mail in clear; but not who says what makes no sense there (RFC 3207
         // §6): it may be somebody else who wants the mail in clear.
         At::StartTls => matches!(answer, Answer::NotNow | Answer::NotAtAll) || is_quiet(row.how),
-        At::Handshake => true,
+        At::Handshake => !row.implicit,
         // RFC 8446 §4.4.4: what a server has against a handshake may come behind it.
-        At::HelloAgain => matches!(row.how, How::Resets | How::Closes | How::BreaksTls),
+        At::HelloAgain => !row.implicit && matches!(row.how, How::Resets | How::Closes | How::BreaksTls),
         _ => false,
     };
     match (row.at, answer) {
@@ -108,6 +110,16 @@ fn before_a_transaction(row: Row, answer: Answer) -> Fate {
         // RFC 5321 §5.1
         _ => Fate::TakenByNext,
     }
+}
+
+/// Whether the connection is good for the next attempt: who has said no has said nothing against it.
+pub(crate) fn keeps_its_connection(row: Row) -> bool {
+    let is_refused = matches!(Answer::of(row.how), Answer::NotNow | Answer::NotAtAll);
+    let in_order = matches!(
+        row.at,
+        At::Mail | At::NextMail | At::Rcpt(_) | At::EachRcpt | At::Data | At::Chunk | At::Dot(_)
+    );
+    is_refused && in_order
 }
 
 /// Whether nothing is said, or nothing whole.

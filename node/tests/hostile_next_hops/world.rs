@@ -13,7 +13,7 @@ use posthouse_config::{
     SnapshotHash, Tier, TlsMode,
 };
 use posthouse_model::{
-    HostPort, MessageId, NextHop, Notify, QueueName, Route, Security, Timestamp, Transport,
+    HopTls, HostPort, MessageId, NextHop, Notify, QueueName, Route, Security, Timestamp, Transport,
 };
 use posthouse_node::{
     activator::Activator,
@@ -69,6 +69,7 @@ pub(crate) struct Letter<'l> {
     pub(crate) transport: Transport,
     /// By the rule, which has a login.
     pub(crate) login: bool,
+    pub(crate) tls: HopTls,
     /// Local parts of its recipients, at `dst.test`.
     pub(crate) to: &'l [&'l str],
     pub(crate) body: BodyType,
@@ -255,7 +256,7 @@ impl World {
 
     fn entry(&self, queue: QueueName, letter: &Letter<'_>, now: Timestamp) -> NewEntry {
         let rule = letter.login.then(|| "mail/rule".into());
-        let security = Security { rule, ..Security::default() };
+        let security = Security { tls: letter.tls, rule, ..Security::default() };
         let next_hop = NextHop { security, ..NextHop::new(letter.transport, letter.hosts.clone()) };
         let recipient = |name: &&str| EntryRecipient {
             address: format!("{name}@dst.test").parse().unwrap(),
