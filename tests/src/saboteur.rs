@@ -102,6 +102,8 @@ pub struct Manner {
     pub keywords: Vec<&'static str>,
     /// STARTTLS with this configuration.
     pub tls: Option<Arc<ServerConfig>>,
+    /// The handshake comes first, without STARTTLS.
+    pub implicit: bool,
     /// AUTH PLAIN is offered; whoever says it is let in.
     pub login: bool,
     /// What it does, and when.
@@ -117,7 +119,7 @@ impl Manner {
     #[must_use]
     pub fn honest(protocol: Protocol, clock: Clock) -> Self {
         let keywords = vec!["8BITMIME", "ENHANCEDSTATUSCODES"];
-        Self { protocol, keywords, tls: None, login: false, sabotage: None, times: 1, clock }
+        Self { protocol, keywords, tls: None, implicit: false, login: false, sabotage: None, times: 1, clock }
     }
 
     /// It does this at this moment, once.
@@ -144,6 +146,8 @@ pub struct Seen {
     pub letters: Vec<(String, bool)>,
     /// Octets that it got rid of in doing what it does.
     pub said: usize,
+    /// It has done what it does while a connection rests.
+    pub is_done: bool,
     /// The client went away before a timer of its own had run out.
     pub is_impatient: bool,
     /// The client did not go away when it should have.

@@ -183,6 +183,9 @@ impl Session {
     /// at once.
     pub fn begin(&mut self, transaction: Transaction) {
         self.hear(); // the peer may have said 421 meanwhile
+        if self.is_ready() && !self.input.is_empty() {
+            self.lose(Cause::Protocol(ProtocolError::UnexpectedReply)); // or have begun to say something: it would be taken for an answer
+        }
         let mut flight = Flight::new(transaction);
         match mem::take(&mut self.state) {
             State::Ready(ready) => self.state = ready.begin(&mut self.core, flight),

@@ -115,7 +115,7 @@ impl Failed {
 pub enum Attempt {
     /// One delivery per recipient.
     Done(Vec<Delivery>),
-    /// The connection had been closed before anything was sent on it: take another one.
+    /// The connection had been closed, or was out of step, before anything was sent on it: take another one.
     Stale,
     /// It was given up before the final dot, for a reason on this side; the connection is of no more use.
     Broken(Trouble),
@@ -194,6 +194,9 @@ impl Connection {
     /// Sends one message to the recipients of these places in its entry. The node counts an attempt in doubt once the first octet of content is
     /// sent; `doubted` is told.
     pub async fn deliver(&mut self, node: &Node, job: &Job, places: &[usize], doubted: &mut bool) -> Attempt {
+        if self.used {
+            self.hear(); // what came while it rested is no answer to what is said now
+        }
         self.session.begin(transaction(&job.leased.message, &job.leased.entry, places));
         self.until = Some(ENVELOPE.until(places.len()));
         loop {
@@ -392,7 +395,8 @@ pub async fn encrypted(wire: Wire, means: &Means, server: ServerName<'static>) -
 fn is_lost_before_it_began(delivery: &Delivery) -> bool {
     match delivery {
         Delivery::Lost(loss) => {
-            !loss.final_dot_sent && loss.cause == Cause::Disconnected && loss.stage <= Stage::Mail
+            // Also who was out of step already.
+            !loss.final_dot_sent && loss.cause != Cause::Timeout && loss.stage <= Stage::Mail
         }
         // RFC 5321 §3.8: the same with a word of farewell. Many a server takes only so many messages on a connection.
         Delivery::Refused(refusal) => refusal.is_farewell() && refusal.stage <= Stage::Mail,

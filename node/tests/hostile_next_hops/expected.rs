@@ -28,6 +28,8 @@ pub(crate) struct Row {
     pub(crate) protocol: Protocol,
     /// Commands are said together.
     pub(crate) pipelining: bool,
+    /// TLS comes first, and nobody may go without (RFC 8314 §3).
+    pub(crate) implicit: bool,
 }
 
 /// What was answered, as far as a client must tell.
@@ -69,8 +71,9 @@ pub(crate) fn fates(row: Row) -> [Fate; 3] {
         At::Greeting | At::Hello | At::StartTls | At::Handshake | At::HelloAgain | At::Auth => {
             [before_a_transaction(row, answer); 3]
         }
-        // RFC 5321 §3.8: a connection that was kept may be gone, which says nothing of the message.
-        At::NextMail if answer == Answer::Gone || matches!(row.how, How::Resets | How::Closes) => [Taken; 3],
+        // RFC 5321 §3.8: a connection that was kept may be gone, or good for nothing more, which says nothing of the message. Whether one that is silent is
+        // gone shows too late.
+        At::NextMail if answer == Answer::Gone || (answer == Answer::None && !waits(row.how)) => [Taken; 3],
         At::Mail | At::NextMail | At::Data | At::Content | At::Chunk => [by_answer; 3],
         At::Rcpt(place) if matches!(answer, Answer::NotNow | Answer::NotAtAll) => {
             std::array::from_fn(|other| if other + 1 == place { by_answer } else { Taken })
@@ -94,9 +97,9 @@ fn before_a_transaction(row: Row, answer: Answer) -> Fate {
         // RFC 3207 §4, RFC 7435 §3: where nobody asked for TLS, who refuses it gets the mail in clear; but not who says what makes no sense there (RFC 3207
         // §6): it may be somebody else who wants the mail in clear.
         At::StartTls => matches!(answer, Answer::NotNow | Answer::NotAtAll) || is_quiet(row.how),
-        At::Handshake => true,
+        At::Handshake => !row.implicit,
         // RFC 8446 §4.4.4: what a server has against a handshake may come behind it.
-        At::HelloAgain => matches!(row.how, How::Resets | How::Closes | How::BreaksTls),
+        At::HelloAgain => !row.implicit && matches!(row.how, How::Resets | How::Closes | How::BreaksTls),
         _ => false,
     };
     match (row.at, answer) {
@@ -109,9 +112,24 @@ fn before_a_transaction(row: Row, answer: Answer) -> Fate {
     }
 }
 
+/// Whether the connection is good for the next attempt: who has said no has said nothing against it.
+pub(crate) fn keeps_its_connection(row: Row) -> bool {
+    let is_refused = matches!(Answer::of(row.how), Answer::NotNow | Answer::NotAtAll);
+    let in_order = matches!(
+        row.at,
+        At::Mail | At::NextMail | At::Rcpt(_) | At::EachRcpt | At::Data | At::Chunk | At::Dot(_)
+    );
+    is_refused && in_order
+}
+
 /// Whether nothing is said, or nothing whole.
 fn is_quiet(how: How) -> bool {
-    matches!(how, How::Resets | How::Closes | How::Silent(_) | How::Drips(_))
+    waits(how) || matches!(how, How::Resets | How::Closes)
+}
+
+/// Whether it takes its time.
+pub(crate) fn waits(how: How) -> bool {
+    matches!(how, How::Silent(_) | How::Drips(_))
 }
 
 /// How long a client waits: RFC 5321 §4.5.3.2, and like MAIL what is not named there.

@@ -14,7 +14,7 @@ mod world;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-use posthouse_model::{HostPort, Transport};
+use posthouse_model::{HopTls, HostPort, Transport};
 use posthouse_queue::{Accounting, BodyType, EntrySummary, State};
 use posthouse_tests::{
     pki,
@@ -24,7 +24,7 @@ use posthouse_tests::{
 use rustls::ServerConfig;
 
 use self::{
-    expected::{Fate, Row, fates, patience},
+    expected::{Fate, Row, fates, keeps_its_connection, patience, waits},
     world::{Letter, Sent, World},
 };
 
@@ -74,7 +74,8 @@ struct Hosts {
 impl Hosts {
     fn start(world: &World, row: Row, tls: Option<&Arc<ServerConfig>>) -> Self {
         let login = row.at == At::Auth;
-        let mut manner = Manner { tls: tls.cloned(), login, ..Manner::honest(row.protocol, world.clock()) };
+        let honest = Manner::honest(row.protocol, world.clock());
+        let mut manner = Manner { tls: tls.cloned(), implicit: row.implicit, login, ..honest };
         manner.keywords.extend(row.pipelining.then_some("PIPELINING"));
         if row.at == At::Chunk {
             manner.keywords.extend(["CHUNKING", "BINARYMIME"]);
@@ -91,6 +92,7 @@ impl Hosts {
                 Protocol::Lmtp => Transport::Lmtp,
             },
             login: self.login,
+            tls: if row.implicit { HopTls::Implicit } else { HopTls::StartTls },
             to: &TO,
             body: if row.at == At::Chunk { BodyType::BinaryMime } else { BodyType::SevenBit },
             size: if row.at == At::Content { LARGE } else { SMALL },
@@ -125,17 +127,25 @@ async fn try_out(world: &mut World, row: Row, tls: Option<&Arc<ServerConfig>>) -
         let before = world.send(&Letter { to: &[BEFORE], ..hosts.letter(row) }).await;
         world.settled(&before).await;
     }
+    if row.at == At::Idle {
+        // Before there is more to send: what comes together with a command is an answer to it.
+        world.until(|| hosts.first.seen().is_done).await;
+    }
     let before = world.accounting().await;
     let sent = world.send(&letter).await;
     world.settled(&sent).await;
     if row.at == At::Quit {
         world.part().await;
     }
+    if (row.protocol, row.how) == (Protocol::Lmtp, How::SaysTwice) && matches!(row.at, At::Dot(_)) {
+        // The client has an answer for everybody before the last one is given.
+        world.until(|| hosts.first.seen().letters.len() >= TO.len()).await;
+    }
     hosts.first.behave();
     let after = Found::of(&sent, world, &hosts).await;
     check_attempt(row, &before, &after)?;
     world.retry(&sent).await;
-    check_end(row, &before, &after.accounting, &Found::of(&sent, world, &hosts).await)
+    check_end(row, &before, &after, &Found::of(&sent, world, &hosts).await)
 }
 
 /// After the first attempt.
@@ -152,10 +162,14 @@ fn check_attempt(row: Row, before: &Accounting, found: &Found) -> Result<(), Str
 }
 
 /// After the second attempt, with a first host that behaves: who waited is done, and nobody was told twice, neither that the mail is taken nor that it is not.
-fn check_end(row: Row, before: &Accounting, after: &Accounting, found: &Found) -> Result<(), String> {
+fn check_end(row: Row, before: &Accounting, after: &Found, found: &Found) -> Result<(), String> {
     let last = &found.accounting;
     check("still waiting", names(&found.waiting), Vec::new())?;
-    check("bounced later", (last.failed, last.generated), (after.failed, after.generated))?;
+    let bounced = |accounting: &Accounting| (accounting.failed, accounting.generated);
+    check("bounced later", bounced(last), bounced(&after.accounting))?;
+    let is_attempted = fates(row).contains(&Fate::Later);
+    let connects = is_attempted && !keeps_its_connection(row);
+    check("connections", found.first.sessions - after.first.sessions, usize::from(connects))?;
     let done = |accounting: &Accounting| accounting.relayed + accounting.delivered;
     let wanted = who(row, &[Fate::Taken, Fate::TakenByNext, Fate::Later]);
     check("taken in the end", done(last) - done(before), wanted.len() as u64)?;
@@ -211,18 +225,25 @@ fn check_bounds(row: Row, seen: &Seen) -> Result<(), String> {
 
 /// Tries all of these moments in every way.
 async fn try_all(moments: &[At], protocol: Protocol, pipelining: bool, tls: Option<Arc<ServerConfig>>) {
+    let row = Row { at: At::Quit, how: How::Closes, protocol, pipelining, implicit: false };
+    try_rows(moments, row, tls).await;
+}
+
+/// The same with rows that are otherwise like this one.
+async fn try_rows(moments: &[At], like: Row, tls: Option<Arc<ServerConfig>>) {
     let mut world = World::new().await;
     let mut wrong = Vec::new();
     for at in moments {
         // Where nothing is due, nobody is kept waiting.
-        let waits = |how: &How| matches!(how, How::Silent(_) | How::Drips(_));
-        for how in ways(*at, tls.is_some()).into_iter().filter(|how| *at != At::Idle || !waits(how)) {
-            let row = Row { at: *at, how, protocol, pipelining };
+        for how in ways(*at, tls.is_some()).into_iter().filter(|how| *at != At::Idle || !waits(*how)) {
+            let row = Row { at: *at, how, ..like };
             if let Err(why) = try_out(&mut world, row, tls.as_ref()).await {
                 wrong.push(format!("{row:?}: {why}"));
             }
         }
     }
+    let in_doubt = world.node.metrics.attempts_in_doubt.clone();
+    world.until(|| in_doubt.get() == 0).await;
     assert!(wrong.is_empty(), "{} rows:\n{}", wrong.len(), wrong.join("\n"));
 }
 
@@ -238,6 +259,13 @@ async fn who_breaks_before_a_transaction_is_passed_over() {
 #[tokio::test(start_paused = true)]
 async fn who_breaks_over_tls_is_spoken_to_in_clear_or_passed_over() {
     try_all(&[At::StartTls, At::Handshake, At::HelloAgain], Protocol::Smtp, true, Some(tls())).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_tls_comes_first_nothing_goes_without() {
+    let like =
+        Row { at: At::Quit, how: How::Closes, protocol: Protocol::Smtp, pipelining: true, implicit: true };
+    try_rows(&[At::Handshake, At::Greeting, At::HelloAgain], like, Some(tls())).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -293,6 +321,7 @@ async fn answered_late(recipients: usize, span: Duration) -> (usize, bool) {
             hosts: vec![at(late.address())],
             transport: Transport::Smtp,
             login: false,
+            tls: HopTls::StartTls,
             to: &to.iter().map(String::as_str).collect::<Vec<_>>(),
             body: BodyType::SevenBit,
             size: SMALL,
@@ -331,6 +360,7 @@ async fn a_refused_login_is_tried_again_at_once_when_its_credentials_are_others(
             hosts: vec![at(host.address())],
             transport: Transport::Smtp,
             login: true,
+            tls: HopTls::StartTls,
             to: &TO,
             body: BodyType::SevenBit,
             size: SMALL,

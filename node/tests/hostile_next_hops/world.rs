@@ -13,7 +13,7 @@ use posthouse_config::{
     SnapshotHash, Tier, TlsMode,
 };
 use posthouse_model::{
-    HostPort, MessageId, NextHop, Notify, QueueName, Route, Security, Timestamp, Transport,
+    HopTls, HostPort, MessageId, NextHop, Notify, QueueName, Route, Security, Timestamp, Transport,
 };
 use posthouse_node::{
     activator::Activator,
@@ -69,6 +69,7 @@ pub(crate) struct Letter<'l> {
     pub(crate) transport: Transport,
     /// By the rule, which has a login.
     pub(crate) login: bool,
+    pub(crate) tls: HopTls,
     /// Local parts of its recipients, at `dst.test`.
     pub(crate) to: &'l [&'l str],
     pub(crate) body: BodyType,
@@ -169,6 +170,15 @@ impl World {
         }
     }
 
+    /// Waits for what a saboteur does.
+    pub(crate) async fn until(&mut self, is_so: impl Fn() -> bool) {
+        let until = Instant::now() + SOON;
+        while !is_so() {
+            assert!(Instant::now() < until, "it does not do it");
+            self.moment().await;
+        }
+    }
+
     /// Has what is deferred attempted again, and waits until that is over.
     pub(crate) async fn retry(&mut self, sent: &Sent) {
         self.store.retry(Some(&sent.queue), self.node.presence.now()).await.unwrap();
@@ -246,7 +256,7 @@ impl World {
 
     fn entry(&self, queue: QueueName, letter: &Letter<'_>, now: Timestamp) -> NewEntry {
         let rule = letter.login.then(|| "mail/rule".into());
-        let security = Security { rule, ..Security::default() };
+        let security = Security { tls: letter.tls, rule, ..Security::default() };
         let next_hop = NextHop { security, ..NextHop::new(letter.transport, letter.hosts.clone()) };
         let recipient = |name: &&str| EntryRecipient {
             address: format!("{name}@dst.test").parse().unwrap(),

@@ -53,6 +53,9 @@ pub(super) fn run(stream: TcpStream, serving: &Serving, number: usize) -> Result
         mails: 0,
         is_over: false,
     };
+    if serving.manner.implicit {
+        session.handshake()?;
+    }
     session.reply(At::Greeting, "220 saboteur.test ESMTP")?;
     while !session.is_over {
         let Some(line) = session.line()? else { break };
@@ -133,14 +136,22 @@ impl Session<'_> {
     }
 
     fn start_tls(&mut self) -> Result<(), Error> {
-        let Some(config) = &self.serving.manner.tls else { return self.say("502 5.5.1 no") };
+        if self.serving.manner.tls.is_none() {
+            return self.say("502 5.5.1 no");
+        }
         if !self.reply(At::StartTls, "220 2.0.0 go on")? || self.is_over {
             return Ok(());
         }
+        self.handshake()
+    }
+
+    fn handshake(&mut self) -> Result<(), Error> {
+        let Some(config) = &self.serving.manner.tls else { return Ok(()) };
         if let Some(how) = self.deed(At::Handshake) {
             self.stream.get_ref().tcp().peek(&mut [0])?; // what is said before is said to STARTTLS
             self.sabotage(At::Handshake, how, "220 2.0.0 go on")?;
-            return self.close();
+            self.close()?;
+            return Err(ErrorKind::ConnectionAborted.into());
         }
         let stream = self.stream.get_ref().tcp().try_clone()?;
         self.stream = BufReader::new(Stream::Clear(stream).serve_tls(&Arc::clone(config))?);
@@ -194,7 +205,9 @@ impl Session<'_> {
             }
         }
         if let Some(how) = self.deed(At::Idle) {
-            self.sabotage(At::Idle, how, "250 2.0.0 still here")?;
+            let done = self.sabotage(At::Idle, how, "250 2.0.0 still here");
+            self.serving.seen().is_done = true;
+            done?;
         }
         Ok(())
     }
