@@ -133,6 +133,13 @@ mod tests {
     }
 
     #[test]
+    fn a_client_has_as_long_as_the_rfc_says() {
+        let Timers { command, silence, .. } = Timers::default();
+        assert!(command >= Duration::from_mins(5), "RFC 5321 §4.5.3.2.7");
+        assert!(silence >= Duration::from_mins(3), "RFC 5321 §4.5.3.2.5");
+    }
+
+    #[test]
     fn a_command_is_due_as_a_whole() {
         // RFC 5321 §4.5.3.2.7
         for (octets, each) in [(0, 1000), (1, 1), (1, 299), (1000, 10)] {

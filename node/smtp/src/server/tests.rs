@@ -156,14 +156,6 @@ fn content_is_handed_out_where_it_was_read() {
 }
 
 #[test]
-fn a_client_has_as_long_as_the_rfc_says() {
-    // RFC 5321 §4.5.3.2.7, §4.5.3.2.5
-    let minutes = |wait: Wait| wait.timeout().map(|timeout| timeout.as_secs() / 60);
-    assert!(minutes(Wait::Command) >= Some(5) && minutes(Wait::Content) >= Some(3));
-    assert_eq!(minutes(Wait::Nothing), None);
-}
-
-#[test]
 fn input_after_the_end_is_dropped() {
     // The driver reads on for a moment, so that the last reply is not lost to a reset; nothing of that is run.
     let mut session = Session::new(Settings::new("h"));
