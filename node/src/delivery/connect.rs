@@ -43,6 +43,9 @@ pub async fn connect(node: &Node, policy: &Policy, next_hop: &NextHop) -> Result
     let connecting = Connecting { node, policy, next_hop, means };
     let mut trial = Trial::begin();
     for host in &next_hop.hosts {
+        if trial.is_over() {
+            break; // nobody is asked for names that are not used
+        }
         let targets = match connecting.targets(host).await {
             Ok(targets) => targets,
             Err(unreachable) => {
@@ -92,6 +95,10 @@ impl Trial {
         self.tries += u32::from(takes);
         self.hosts += u32::from(takes && is_first_of_host);
         takes
+    }
+
+    fn is_over(&self) -> bool {
+        self.tries >= MOST_TRIES || (self.hosts >= LEAST && Instant::now() >= self.until)
     }
 
     fn note(&mut self, next: Unreachable) {

@@ -116,12 +116,13 @@ fn escaped(address: &str) -> String {
     text
 }
 
-/// RFC 3464 §2.3.6: the reply as it was given. A status that ends in .0.0 is ours, for a far end that gave none.
+/// RFC 3464 §2.3.6: the reply as it was given. A status that ends in .0.0 is ours, for a far end that gave none. So is its class where a refusal for good was
+/// taken as one for now; the class that was said is that of the code (RFC 2034 §4).
 pub(super) fn diagnostic(last: &LastReply) -> String {
-    if last.status.ends_with(".0.0") {
-        format!("{} {}", last.code, last.text)
-    } else {
-        format!("{} {} {}", last.code, last.status, last.text)
+    let LastReply { code, status, text, .. } = last;
+    match status.split_once('.') {
+        Some((_, detail)) if detail != "0.0" => format!("{code} {}.{detail} {text}", code / 100),
+        _ => format!("{code} {text}"),
     }
 }
 

@@ -215,6 +215,18 @@ fn only_the_far_ends_words_are_a_diagnostic() {
 }
 
 #[test]
+fn a_refusal_that_was_taken_as_temporary_is_quoted_as_it_was_said() {
+    for (code, status, quoted) in [
+        (554, "4.7.1", "554 5.7.1 no service"),
+        (552, "4.5.3", "552 5.5.3 no service"),
+        (554, "4.0.0", "554 no service"),
+        (450, "4.2.1", "450 4.2.1 no service"),
+    ] {
+        assert_eq!(status::diagnostic(&said(status, code, "no service").unwrap()), quoted);
+    }
+}
+
+#[test]
 fn an_address_is_a_literal_and_a_port_is_not_told() {
     // RFC 5321 §4.1.3
     let mut facts = Facts::failed();
