@@ -8,6 +8,7 @@ use std::{
 };
 
 use futures::FutureExt as _;
+use rustix::net::RecvFlags;
 use rustls::{ClientConfig, ServerConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
@@ -53,6 +54,14 @@ impl Wire {
     #[must_use]
     pub fn is_encrypted(&self) -> bool {
         !matches!(self, Self::Clear(_))
+    }
+
+    /// Whether something came in clear that nobody has read yet: asks the kernel, and waits for nothing.
+    #[must_use]
+    pub fn has_words(&self) -> bool {
+        let Self::Clear(stream) = self else { return false };
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        rustix::net::recv(stream, &mut [0; 1], flags).is_ok_and(|(length, _)| length > 0)
     }
 
     /// Waits until there may be something to read, and takes no memory for it.

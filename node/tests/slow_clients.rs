@@ -1,4 +1,4 @@
-//! Clients that take their time: silent, dripping octet by octet, or not reading what they are told. Every timer of a session is shortened in turn,
+//! Clients that take their time: silent, dripping octet by octet, or not reading what they are told; and those that do not wait for ours. Every timer of a session is shortened in turn,
 //! and all others are an hour, so that nothing else can end it; what the timers are is said, and tested, in `intake/patience.rs`.
 
 #![allow(
@@ -95,7 +95,17 @@ impl World {
         timers: Timers,
         client: impl FnOnce(TcpStream) -> Vec<u8> + Send + 'static,
     ) -> String {
-        let (socket, calling) = connected();
+        self.serve_on(connected(), listener, timers, client).await
+    }
+
+    /// The same over a connection that is there already.
+    async fn serve_on(
+        &self,
+        (socket, calling): (TcpStream, TcpStream),
+        listener: &str,
+        timers: Timers,
+        client: impl FnOnce(TcpStream) -> Vec<u8> + Send + 'static,
+    ) -> String {
         let client = thread::spawn(move || client(calling));
         let doors = Doors::new(100);
         let connection = Connection {
@@ -366,4 +376,25 @@ async fn a_client_that_does_not_read_its_replies_ends_its_session() {
     world.serve("smtp", timers, deaf).await;
     let ended = world.node.metrics.sessions_ended.get_or_create(&EndLabel { by: "timeout" }).get();
     assert_eq!(ended, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_talks_before_the_greeting_is_not_greeted() {
+    // RFC 5321 §4.3.1
+    let world = World::new().await;
+    let proxied = format!("PROXY TCP4 127.0.0.1 127.0.0.1 1 25\r\n{EHLO}\r\n");
+    for (listener, says) in [("smtp", format!("{EHLO}\r\n")), ("smtp", "x".to_owned()), ("proxied", proxied)]
+    {
+        let (socket, mut calling) = connected();
+        calling.write_all(says.as_bytes()).unwrap();
+        let listens = |stream| drip(stream, Then::Silent, Vec::new());
+        let heard = world.serve_on((socket, calling), listener, only(|_| ()), listens).await;
+        assert_eq!(heard, "554 5.5.1 wait for the greeting, closing\r\n", "{listener} {says:?}");
+    }
+    // Who says no more than whose connection it is, is.
+    let (socket, mut calling) = connected();
+    calling.write_all(b"PROXY TCP4 127.0.0.1 127.0.0.1 1 25\r\n").unwrap();
+    let quits = client(&["QUIT"], Then::Silent);
+    let heard = world.serve_on((socket, calling), "proxied", only(|_| ()), quits).await;
+    assert!(heard.starts_with("220 "), "{heard}");
 }

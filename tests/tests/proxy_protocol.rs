@@ -184,10 +184,8 @@ fn who_connects_without_a_header_or_without_being_trusted_is_not_greeted() {
 fn a_client_cannot_say_through_a_load_balancer_that_it_is_another() {
     let house = House::start();
     let haproxy = house.haproxy("smtp", "send-proxy-v2", None);
-    let mut stream = connect_from(ip(STRANGER), haproxy.address()).unwrap();
-    stream.write_all(format!("PROXY TCP4 {FRIEND} 127.0.0.1 1024 25\r\n").as_bytes()).unwrap();
-    let mut client = Client::over(Stream::Clear(stream)).unwrap();
-    assert_eq!(client.reply().unwrap().code, 500);
+    let mut client = Client::connect_from(ip(STRANGER), haproxy.address()).unwrap();
+    assert_eq!(client.command(&format!("PROXY TCP4 {FRIEND} 127.0.0.1 1024 25")).unwrap().code, 500);
     client.command("EHLO client.test").unwrap();
     client.command("MAIL FROM:<a@src.test>").unwrap();
     assert_eq!(client.command("RCPT TO:<c@elsewhere.test>").unwrap().code, 550);

@@ -125,7 +125,11 @@ impl Connection {
         let mut session = server::Session::new(self.settings(policy.as_deref(), wire.is_encrypted()));
         drop(policy);
         let mut talk = Talk::new(&self.node, &self.listener, peer);
-        session.greet();
+        // RFC 5321 §4.3.1: who talks before the greeting does not listen to it either.
+        match early_words(&mut wire, &mut session).await? {
+            0 => session.greet(),
+            length => session.received(length),
+        }
         let outcome = self.exchange(wire, &mut session, &mut talk).await;
         Box::pin(talk.forget()).await;
         Ok(outcome?.or(talk.ended()).unwrap_or("lost"))
@@ -249,6 +253,15 @@ impl Connection {
         }
         settings
     }
+}
+
+/// Reads what was said before the greeting; how much that was.
+async fn early_words(wire: &mut Wire, session: &mut server::Session) -> io::Result<usize> {
+    if !wire.has_words() {
+        return Ok(0);
+    }
+    wire.readable().await?;
+    wire.read_now(session.input()).unwrap_or(Ok(0))
 }
 
 /// Writes what there is to say; whether there was anything.
