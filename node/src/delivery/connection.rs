@@ -26,7 +26,7 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_mins(1);
 const WRITE_TIMEOUT: Duration = Duration::from_mins(3);
 
 /// How long the replies to an envelope may take in all: room for the whole of each timer where there is one recipient, and for each one more. RFC 5321
-/// §4.5.3.2 wants a timer for each command, and there is one; this is for the far end that uses up each of a thousand.
+/// §4.5.3.2 wants a timer for each command, and there is one; this is for the far end that uses up each of a thousand (decision 0016).
 const ENVELOPE: Allowance = Allowance { base: Duration::from_mins(20), each: Duration::from_mins(1) };
 
 /// The same for the replies to the final dot: an LMTP server has one for each recipient. The first has the whole of its timer.
