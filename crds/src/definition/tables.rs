@@ -213,6 +213,14 @@ const DOMAINS: &[(&str, super::refine::What)] = &[
             "give exactly one of lmtp (a mailbox server) and maildrop (kept for POP3)",
         ),
     ),
+    (
+        "spec.localDelivery.lmtp",
+        // RFC 2033 §5
+        Rule(
+            "self.port != 25",
+            "LMTP is never spoken on port 25: give the port of the mailbox server's LMTP, often 24",
+        ),
+    ),
     ("spec.unknownRecipients", Atomic),
     (
         "spec.unknownRecipients",
