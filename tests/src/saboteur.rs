@@ -170,6 +170,8 @@ struct Serving {
     /// How often it will still do what it does.
     left: AtomicUsize,
     behaves: AtomicBool,
+    /// It holds content up, and lets time pass for it.
+    holds: AtomicBool,
     seen: Mutex<Seen>,
     ending: AtomicBool,
 }
@@ -196,6 +198,7 @@ impl Saboteur {
             left: AtomicUsize::new(manner.times),
             manner,
             behaves: AtomicBool::default(),
+            holds: AtomicBool::default(),
             seen: Mutex::default(),
             ending: AtomicBool::default(),
         });
@@ -208,6 +211,12 @@ impl Saboteur {
     #[must_use]
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether it holds content up just now, and lets time pass for it.
+    #[must_use]
+    pub fn holds(&self) -> bool {
+        self.serving.holds.load(Ordering::Acquire)
     }
 
     /// What it has seen so far.

@@ -142,6 +142,8 @@ async fn try_out(world: &mut World, row: Row, tls: Option<&Arc<ServerConfig>>) -
         world.until(|| hosts.first.seen().letters.len() >= TO.len()).await;
     }
     hosts.first.behave();
+    // Or it would let time pass for the second attempt.
+    world.until(|| !hosts.first.holds()).await;
     let after = Found::of(&sent, world, &hosts).await;
     check_attempt(row, &before, &after)?;
     world.retry(&sent).await;

@@ -253,9 +253,9 @@ impl Session<'_> {
             }
             How::Resets => self.reset()?,
             How::Closes => self.close()?,
-            How::Silent(span) if at == At::Content => self.stall(span)?,
+            How::Silent(span) if at == At::Content => self.holding(|session| session.stall(span))?,
             How::Silent(span) => self.wait(span)?,
-            How::Drips(span) if at == At::Content => self.sip(span)?,
+            How::Drips(span) if at == At::Content => self.holding(|session| session.sip(span))?,
             How::Drips(span) => self.drip(span, code)?,
             How::Late(span) => {
                 self.pass(Duration::ZERO);
@@ -322,6 +322,14 @@ impl Session<'_> {
         }
         self.pass(Duration::from_secs(1));
         self.until_gone()
+    }
+
+    /// Says for the time of it that content is held up, and that time passes.
+    fn holding(&mut self, hold: impl FnOnce(&mut Self) -> Result<(), Error>) -> Result<(), Error> {
+        self.serving.holds.store(true, Ordering::Release);
+        let held = hold(self);
+        self.serving.holds.store(false, Ordering::Release);
+        held
     }
 
     /// Takes nothing more of the content, until it is to behave. The client is held up when every buffer on the way is full, which nobody can see, and
