@@ -132,8 +132,6 @@ impl Dsn<'_> {
         let notice = notice::notice(self, returned.shown, true);
         let fields = status::fields(self, utf8);
         let whole_message = returned.kind == "message/rfc822";
-        let boundary = self.boundary(returned.octets);
-
         let parts = [
             Part {
                 kind: if notice.is_ascii() {
@@ -155,6 +153,7 @@ impl Dsn<'_> {
             },
             Part { kind: returned.kind, description: returned.description, octets: returned.octets },
         ];
+        let boundary = self.boundary(&parts);
         let mut body = Vec::with_capacity(returned.octets.len() + fields.len() + notice.len() + 1024);
         for part in parts.iter().filter(|part| !part.octets.is_empty()) {
             // RFC 2046 §5.2.1: a message is not encoded.
@@ -199,10 +198,13 @@ impl Dsn<'_> {
         }
     }
 
-    /// A line that the content that comes back does not have.
-    fn boundary(&self, content: &[u8]) -> String {
+    /// What no part has anywhere: some parsers look for it within lines too.
+    fn boundary(&self, parts: &[Part<'_>]) -> String {
         let mut boundary = format!("posthouse-{}", self.id);
-        while content.windows(boundary.len()).any(|window| window == boundary.as_bytes()) {
+        let has = |part: &Part<'_>, text: &str| {
+            part.octets.windows(text.len()).any(|window| window == text.as_bytes())
+        };
+        while parts.iter().any(|part| has(part, &boundary)) {
             boundary.push('-');
         }
         boundary
