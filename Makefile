@@ -24,7 +24,7 @@ test-full: ## what `make test` shows at small sizes, at the promised ones: 100,0
 	@.ci/setup
 	@$(CARGO) build --locked --release -p posthouse-operator -p posthouse-node -p posthouse-tests --bins
 	@POSTHOUSE_KILL_MESSAGES=100000 POSTHOUSE_DEAD_HOP_MESSAGES=50000 $(CARGO) test --locked --release -p posthouse-tests \
-		--test killed --test scheduling --test bounds -- --nocapture
+		--test killed --test scheduling --test bounds --test idle_connections -- --nocapture
 
 fuzz: ## texts as manifests, octets as snapshots, what both sides of SMTP may be told, facts as reports, ten minutes each (nightly)
 	@for target in manifests snapshot receiver sender address header dsn; do tests/fuzz/run $$target 600 || exit 1; done
